@@ -1,0 +1,90 @@
+import type { Family } from '../../net/ip.ts';
+import { type Protocol, protocols } from '../../net/protocol.ts';
+import { concat, payload, type Rule } from '../../ruleset/nftables/expression.ts';
+import { type Chain, type Elements, elementsOf, type SetDeclaration, type Table } from '../../ruleset/nftables/ruleset.ts';
+import { affinityMap, endpointMap, fields, lists, maps, shapes } from './names.ts';
+
+/** Clients remembered per table and protocol. A dynamic map without a size stops at 65,535, and says nothing. */
+const affinityMapSize = 1_048_576;
+
+/** client . frontend : endpoint, written by the kernel itself as connections come in. */
+export function affinityMapDeclarations(family: Family): readonly SetDeclaration[] {
+  const { saddr, daddr } = fields(family);
+  return protocols.map((protocol) => ({
+    name: affinityMap(protocol),
+    key: concat(saddr, daddr, payload(protocol, 'dport')),
+    data: concat(daddr, payload(protocol, 'dport')),
+    flags: ['dynamic', 'timeout'],
+    size: affinityMapSize,
+  }));
+}
+
+export function learningChainName(protocol: Protocol, timeoutSeconds: number): string {
+  return `learn-${protocol}-${timeoutSeconds}`;
+}
+
+const namePattern = /^learn-(tcp|udp|sctp)-([1-9]\d*)$/;
+
+export function parseLearningChainName(name: string): { protocol: Protocol; timeoutSeconds: number } | undefined {
+  const match = namePattern.exec(name);
+  return match === null ? undefined : { protocol: match[1] as Protocol, timeoutSeconds: Number(match[2]) };
+}
+
+/** Notes where a connection went, under what it was first sent to and by whom. One chain a timeout, shared by all services that have it. */
+export function learningChain(family: Family, protocol: Protocol, timeoutSeconds: number): Chain {
+  const { originalSaddr, originalDaddr, originalDport, daddr } = fields(family);
+  return {
+    name: learningChainName(protocol, timeoutSeconds),
+    rules: [
+      {
+        statements: [
+          {
+            kind: 'update',
+            map: affinityMap(protocol),
+            key: concat(originalSaddr, originalDaddr, originalDport),
+            data: concat(daddr, payload(protocol, 'dport')),
+            timeoutSeconds,
+          },
+        ],
+      },
+    ],
+  };
+}
+
+/** Learning happens after destination NAT, when the endpoint is known: at postrouting, and at input for endpoints on the node itself. */
+export function learnAffinityRules(family: Family): readonly Rule[] {
+  const { originalFrontend } = fields(family);
+  return shapes.map((shape) => ({
+    statements: [{ kind: 'vmap', key: originalFrontend[shape], map: maps.affinity[shape] }],
+  }));
+}
+
+/**
+ * Remembered entries that lead to an endpoint their frontend no longer has (or whose frontend has no affinity any more), as keys of
+ * the affinity map: without their removal, old clients would be sent to where nobody is.
+ */
+export function staleAffinity(table: Table, protocol: Protocol, remembered: Elements): Elements {
+  const stale = new Map<string, string>();
+  if (remembered.size === 0) return stale;
+  const live = liveEndpoints(table, protocol);
+  for (const [key, endpoint] of remembered) {
+    const [, address, port] = key.split(' . ');
+    const isLive = elementsOf(table, maps.affinity.ip).has(`${address} . ${protocol} . ${port}`)
+      ? live.has(`${address} . ${port} ${endpoint}`)
+      : elementsOf(table, maps.affinity.nodeport).has(`${protocol} . ${port}`) && live.has(`${port} ${endpoint}`);
+    if (!isLive) stale.set(key, endpoint);
+  }
+  return stale;
+}
+
+function liveEndpoints(table: Table, protocol: Protocol): ReadonlySet<string> {
+  const live = new Set<string>();
+  for (const shape of shapes) {
+    for (const list of lists) {
+      for (const [key, endpoint] of elementsOf(table, endpointMap(shape, list, protocol))) {
+        live.add(`${key.slice(0, key.lastIndexOf(' . '))} ${endpoint}`);
+      }
+    }
+  }
+  return live;
+}

@@ -1,0 +1,67 @@
+import type { Family } from '../../net/ip.ts';
+import type { Protocol } from '../../net/protocol.ts';
+import { concat, type Expression, l4proto, payload } from '../../ruleset/nftables/expression.ts';
+
+/** Sets and maps of a table, whose names people see in `nft list table ip vipmap`. What each holds is said in sets.ts. */
+export const sets = {
+  clusterIps: 'cluster-ips',
+  serviceCidrs: 'service-cidrs',
+  podCidrs: 'pod-cidrs',
+  nodePortIps: 'nodeport-ips',
+  hairpin: 'hairpin-connections',
+  firewallIps: 'firewall-ips',
+  firewallSources: 'firewall-sources',
+  healthCheckNodePorts: 'health-check-nodeports',
+} as const;
+
+/** Maps that exist once for frontends with an address and once for node ports. */
+export const maps = {
+  service: { ip: 'service-ips', nodeport: 'service-nodeports' },
+  shortCircuit: { ip: 'short-circuit-ips', nodeport: 'short-circuit-nodeports' },
+  noEndpoint: { ip: 'no-endpoint-services', nodeport: 'no-endpoint-nodeports' },
+  masquerade: { ip: 'masquerade-ips', nodeport: 'masquerade-nodeports' },
+  affinity: { ip: 'affinity-ips', nodeport: 'affinity-nodeports' },
+} as const;
+
+/** Does a frontend have an address, or is it a node port? */
+export type FrontendShape = 'ip' | 'nodeport';
+export const shapes: readonly FrontendShape[] = ['ip', 'nodeport'];
+
+/** The list of endpoints that a chain balances over: all usable in the cluster, or those on this node. */
+export type ListName = 'cluster' | 'local';
+export const lists: readonly ListName[] = ['cluster', 'local'];
+
+export function endpointMap(shape: FrontendShape, list: ListName, protocol: Protocol): string {
+  return `${shape === 'nodeport' ? 'nodeport-' : ''}${list}-endpoints-${protocol}`;
+}
+
+/** The map in which the kernel itself remembers which client uses which endpoint. */
+export function affinityMap(protocol: Protocol): string {
+  return `affinity-${protocol}`;
+}
+
+/** Expressions that differ by family. */
+export function fields(family: Family) {
+  const original = (key: 'saddr' | 'daddr'): Expression => ({ kind: 'ct-original', key: `${family} ${key}` });
+  const saddr = payload(family, 'saddr');
+  const daddr = payload(family, 'daddr');
+  const originalDaddr = original('daddr');
+  const originalDport: Expression = { kind: 'ct-original', key: 'proto-dst' };
+  return {
+    saddr,
+    daddr,
+    originalSaddr: original('saddr'),
+    originalDaddr,
+    originalDport,
+    /** What identifies a frontend before destination NAT, by its shape. */
+    frontend: {
+      ip: concat(daddr, l4proto, payload('th', 'dport')),
+      nodeport: concat(l4proto, payload('th', 'dport')),
+    },
+    /** The same after it: what the connection was first sent to. */
+    originalFrontend: {
+      ip: concat(originalDaddr, l4proto, originalDport),
+      nodeport: concat(l4proto, originalDport),
+    },
+  };
+}

@@ -1,0 +1,206 @@
+import { type Family } from '../../net/ip.ts';
+import type { ProxyState } from '../../model/proxy-state.ts';
+import { concat, type Expression, goto, jump, match, payload, type Rule, type Statement } from '../../ruleset/nftables/expression.ts';
+import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
+import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
+import { endpointMapDeclarations } from './balancing.ts';
+import { fields, type FrontendShape, maps, sets } from './names.ts';
+
+/*
+ * The part of a table that is the same whatever services there are: where packets enter, and what is asked of them in which order.
+ *
+ *                        filter -110            nat -100                 filter 0              filter 99             nat 100
+ *   from outside, pods   prerouting             prerouting    forward or input                 postrouting           postrouting
+ *   from the node        output                 output        output                           postrouting           postrouting
+ *                        source ranges          services      no endpoints, cluster IPs        learn affinity        masquerade
+ *
+ * Source ranges stand before destination NAT, since they are about the load balancer's address. What has no endpoint stands after it,
+ * so that a connection which services sent on its way is never dropped there.
+ */
+
+const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
+const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
+const masquerade: Statement = { kind: 'masquerade' };
+
+/** Matches packets from this node's pods; undefined where nothing tells them from others. */
+function fromPods(state: ProxyState, family: Family, operator: '==' | '!=' = '=='): Statement | undefined {
+  const { detectLocal } = state;
+  switch (detectLocal.kind) {
+    case 'none':
+      return undefined;
+    case 'cidr':
+      return detectLocal.cidrs[family] && match(fields(family).saddr, operator, `@${sets.podCidrs}`);
+    case 'interface':
+      return match({ kind: 'meta', key: 'iifname' }, operator, `${detectLocal.name}${detectLocal.isPrefix ? '*' : ''}`);
+  }
+}
+
+/** Matches packets to an address that answers on node ports. Loopback never does: it would open the node's own services to its neighbours (CVE-2020-8558). */
+function toNodePortAddress(state: ProxyState, family: Family): readonly Statement[] {
+  const { daddr } = fields(family);
+  if (state.nodePortAddresses[family].kind === 'some') return [match(daddr, '==', `@${sets.nodePortIps}`)];
+  return [
+    match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'),
+    match(daddr, '!=', family === 'ip' ? '127.0.0.0/8' : '::1'),
+  ];
+}
+
+const rule = (...statements: readonly (Statement | readonly Statement[])[]): Rule => ({ statements: statements.flat() });
+const explained = (comment: string, ...statements: readonly (Statement | readonly Statement[])[]): Rule => ({ ...rule(...statements), comment });
+const chain = (name: string, ...rules: readonly Rule[]): Chain => ({ name, rules });
+const base = (name: string, type: BaseChain['type'], hook: BaseChain['hook'], priority: number, ...rules: readonly Rule[]): Chain => ({
+  name,
+  base: { type, hook, priority },
+  rules,
+});
+
+/** Chains that others jump to come first: nft looks a target up when the rule is made. */
+export function skeletonChains(state: ProxyState, family: Family): readonly Chain[] {
+  return [...filterChains(state, family), ...serviceChains(state, family), ...masqueradeChains(state, family), ...baseChains()];
+}
+
+function baseChains(): readonly Chain[] {
+  const check = (name: string) => rule(newConnection, jump(name));
+  const learn = rule(newConnection, wasTranslated, jump('learn-affinity'));
+  const reachable = [check('service-endpoints-check'), check('cluster-ips-check')];
+  return [
+    base('filter-prerouting-pre-dnat', 'filter', 'prerouting', -110, check('firewall-check')),
+    base('filter-output-pre-dnat', 'filter', 'output', -110, check('firewall-check')),
+    base('nat-prerouting', 'nat', 'prerouting', -100, rule(jump('services'))),
+    base('nat-output', 'nat', 'output', -100, rule(jump('services'))),
+    base(
+      'filter-input',
+      'filter',
+      'input',
+      0,
+      rule(jump('health-check-nodeports-accept')),
+      check('nodeport-endpoints-check'),
+      check('service-endpoints-check'),
+      learn,
+    ),
+    base('filter-forward', 'filter', 'forward', 0, ...reachable),
+    base('filter-output', 'filter', 'output', 0, ...reachable),
+    base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learn),
+    base('nat-postrouting', 'nat', 'postrouting', 100, rule(wasTranslated, jump('masquerading'))),
+  ];
+}
+
+function filterChains(state: ProxyState, family: Family): readonly Chain[] {
+  const { saddr, daddr, frontend } = fields(family);
+  const frontendAndSource = concat(...parts(frontend.ip), saddr);
+  return [
+    chain('reject-chain', rule({ kind: 'reject', family })),
+    chain(
+      'firewall-check',
+      explained(
+        'loadBalancerSourceRanges',
+        match(frontend.ip, '==', `@${sets.firewallIps}`),
+        match(frontendAndSource, '!=', `@${sets.firewallSources}`),
+        { kind: 'drop' },
+      ),
+    ),
+    chain('service-endpoints-check', rule({ kind: 'vmap', key: frontend.ip, map: maps.noEndpoint.ip })),
+    chain(
+      'nodeport-endpoints-check',
+      rule(toNodePortAddress(state, family), { kind: 'vmap', key: frontend.nodeport, map: maps.noEndpoint.nodeport }),
+    ),
+    chain(
+      'cluster-ips-check',
+      explained('a port that no service has', match(daddr, '==', `@${sets.clusterIps}`), { kind: 'reject', family }),
+      explained('a cluster IP that no service has', match(daddr, '==', `@${sets.serviceCidrs}`), { kind: 'drop' }),
+    ),
+    chain(
+      'health-check-nodeports-accept',
+      rule(match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'), match(payload('tcp', 'dport'), '==', `@${sets.healthCheckNodePorts}`), {
+        kind: 'accept',
+      }),
+    ),
+    chain('learn-affinity', ...learnAffinityRules(family)),
+  ];
+}
+
+function serviceChains(state: ProxyState, family: Family): readonly Chain[] {
+  return [
+    chain('nodeports', ...dispatch(state, family, 'nodeport')),
+    chain('services', ...dispatch(state, family, 'ip'), rule(toNodePortAddress(state, family), jump('nodeports'))),
+  ];
+}
+
+/** Pods and the node itself are inside the cluster: external policy Local does not bind them (they would otherwise depend on where they run). */
+function dispatch(state: ProxyState, family: Family, shape: FrontendShape): readonly Rule[] {
+  const key = fields(family).frontend[shape];
+  const shortCircuit: Statement = { kind: 'vmap', key, map: maps.shortCircuit[shape] };
+  const pods = fromPods(state, family);
+  return [
+    ...(pods === undefined ? [] : [explained('external policy Local, from a pod', pods, shortCircuit)]),
+    explained('external policy Local, from the node', match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'), shortCircuit),
+    rule({ kind: 'vmap', key, map: maps.service[shape] }),
+  ];
+}
+
+/**
+ * Whether to masquerade is told from the connection's original destination, which conntrack keeps: no packet marks, which other
+ * software uses as well.
+ */
+function masqueradeChains(state: ProxyState, family: Family): readonly Chain[] {
+  const { saddr, daddr, originalDaddr, originalFrontend } = fields(family);
+  const pods = fromPods(state, family);
+  const notPods = fromPods(state, family, '!=');
+  const clusterIpRules = state.masqueradeAll ? [rule(masquerade)] : notPods === undefined ? [] : [rule(notPods, masquerade)];
+  // Where all addresses take node ports there is no list of them, and the port alone must do.
+  const toNodePort = state.nodePortAddresses[family].kind === 'some' ? [match(originalDaddr, '==', `@${sets.nodePortIps}`)] : [];
+  return [
+    chain('masquerade-cluster-ips', ...clusterIpRules),
+    chain('masquerade-always', rule(masquerade)),
+    chain(
+      'masquerade-node',
+      ...(pods === undefined ? [] : [rule(pods, { kind: 'return' })]),
+      rule(match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'), masquerade),
+    ),
+    chain(
+      'masquerading',
+      explained('hairpin: an endpoint that reaches itself', match(concat(saddr, daddr), '==', `@${sets.hairpin}`), masquerade),
+      rule(match(originalDaddr, '==', `@${sets.clusterIps}`), goto('masquerade-cluster-ips')),
+      rule({ kind: 'vmap', key: originalFrontend.ip, map: maps.masquerade.ip }),
+      rule(toNodePort, { kind: 'vmap', key: originalFrontend.nodeport, map: maps.masquerade.nodeport }),
+    ),
+  ];
+}
+
+function parts(expression: Expression): readonly Expression[] {
+  return expression.kind === 'concat' ? expression.parts : [expression];
+}
+
+export function skeletonSets(state: ProxyState, family: Family): readonly SetDeclaration[] {
+  const { saddr, daddr, frontend, originalFrontend } = fields(family);
+  const set = (name: string, key: Expression, comment: string, flags: SetDeclaration['flags'] = []): SetDeclaration => ({ name, key, flags, comment });
+  const verdicts = (pair: (typeof maps)['service' | 'shortCircuit' | 'noEndpoint'], comment: string) => [
+    { ...set(pair.ip, frontend.ip, comment), data: 'verdict' as const },
+    { ...set(pair.nodeport, frontend.nodeport, comment), data: 'verdict' as const },
+  ];
+  const originalVerdicts = (pair: (typeof maps)['masquerade' | 'affinity'], comment: string) => [
+    { ...set(pair.ip, originalFrontend.ip, comment), data: 'verdict' as const },
+    { ...set(pair.nodeport, originalFrontend.nodeport, comment), data: 'verdict' as const },
+  ];
+  // In the order in which a first load fills them: nothing leads to a frontend before its endpoints and its source ranges are there.
+  return [
+    ...(state.detectLocal.kind === 'cidr' && state.detectLocal.cidrs[family] !== undefined
+      ? [set(sets.podCidrs, saddr, 'sources that are pods', ['interval'])]
+      : []),
+    ...(state.nodePortAddresses[family].kind === 'some' ? [set(sets.nodePortIps, daddr, 'addresses that answer on node ports')] : []),
+    ...endpointMapDeclarations(family),
+    ...affinityMapDeclarations(family),
+    set(sets.hairpin, concat(saddr, daddr), 'endpoints on this node, as client and server at once'),
+    set(sets.firewallSources, concat(...parts(frontend.ip), saddr), 'who may use frontends with loadBalancerSourceRanges', ['interval']),
+    set(sets.firewallIps, frontend.ip, 'frontends with loadBalancerSourceRanges'),
+    ...originalVerdicts(maps.masquerade, 'external frontends, after destination NAT'),
+    ...originalVerdicts(maps.affinity, 'frontends with session affinity'),
+    ...verdicts(maps.shortCircuit, 'as service-*, for pods and the node, external policy Local'),
+    ...verdicts(maps.service, 'where a new connection goes'),
+    ...verdicts(maps.noEndpoint, 'reject: no endpoints; drop: none on this node'),
+    set(sets.healthCheckNodePorts, payload('tcp', 'dport'), 'health checks of load balancers'),
+    set(sets.clusterIps, daddr, 'cluster IPs in use'),
+    set(sets.serviceCidrs, daddr, 'where cluster IPs are allocated', ['interval']),
+  ];
+}
+

@@ -1,0 +1,109 @@
+import isEqual from 'lodash-es/isEqual.js';
+import type { Family } from '../net/ip.ts';
+import {
+  type Chain,
+  type Elements,
+  elementsOf,
+  isDynamic,
+  noElements,
+  type SetDeclaration,
+  type Table,
+} from '../ruleset/nftables/ruleset.ts';
+import type { Command, ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
+
+/** Gives the chain of that name if it is one of those that exist on demand and may be left behind unused; else undefined. */
+export type SpareChain = (family: Family, name: string) => Chain | undefined;
+
+/**
+ * The transaction that turns the actual table into the desired one. Empty if they are the same.
+ *
+ *      actual only            both             desired only
+ *   ┌────────────────┬──────────────────────┬────────────────┐
+ *   │ elements:      │ same: nothing        │ elements: add  │
+ *   │   delete       │ value differs:       │ chains: add    │
+ *   │ spare chains:  │   delete and add     │                │
+ *   │   left alone   │ rules differ:        │                │
+ *   │                │   flush and add      │                │
+ *   └────────────────┴──────────────────────┴────────────────┘
+ *
+ * A table of another shape (a set missing, surplus or declared otherwise, a chain that is not ours or hooked elsewhere: another
+ * version's, or one that somebody changed) is replaced as a whole, in the same transaction, so that there is no moment without rules.
+ */
+export function diffTable(desired: Table, actual: Table | undefined, spareChain: SpareChain): Transaction {
+  if (actual === undefined) return { commands: [...createTable(desired)] };
+  if (!hasSameShape(desired, actual, spareChain)) {
+    return { commands: [{ kind: 'table', verb: 'delete', family: desired.family }, ...createTable(desired)] };
+  }
+  return { commands: [...changeChains(desired, actual), ...changeElements(desired, actual)] };
+}
+
+function* createTable(desired: Table): Generator<Command> {
+  const { family } = desired;
+  yield { kind: 'table', verb: 'add', family };
+  for (const set of desired.sets.values()) yield { kind: 'set', verb: 'add', family, set };
+  for (const chain of desired.chains.values()) yield* addChain(family, chain);
+  yield* changeElements(desired, undefined);
+}
+
+function* addChain(family: Family, chain: Chain): Generator<Command> {
+  const { name, base } = chain;
+  yield { kind: 'chain', verb: 'add', family, name, ...(base === undefined ? {} : { base }) };
+  yield* addRules(family, chain);
+}
+
+function* addRules(family: Family, chain: Chain): Generator<Command> {
+  for (const rule of chain.rules) yield { kind: 'rule', verb: 'add', family, chain: chain.name, rule };
+}
+
+function hasSameShape(desired: Table, actual: Table, spareChain: SpareChain): boolean {
+  if (desired.sets.size !== actual.sets.size) return false;
+  for (const set of desired.sets.values()) if (!isSameSet(set, actual.sets.get(set.name))) return false;
+  for (const chain of actual.chains.values()) {
+    const expected = desired.chains.get(chain.name);
+    if (expected === undefined ? !isEqual(spareChain(actual.family, chain.name), chain) : !isEqual(expected.base, chain.base)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Comments do not count: nft 1.1.3 leaves them out of JSON listings. */
+function isSameSet(desired: SetDeclaration, actual: SetDeclaration | undefined): boolean {
+  if (actual === undefined) return false;
+  const dataKind = ({ data }: SetDeclaration) => (data === undefined || data === 'verdict' ? data : 'value');
+  return (
+    isEqual(desired.key, actual.key) &&
+    dataKind(desired) === dataKind(actual) &&
+    isEqual([...desired.flags].sort(), [...actual.flags].sort()) &&
+    desired.size === actual.size
+  );
+}
+
+function* changeChains(desired: Table, actual: Table): Generator<Command> {
+  const { family } = desired;
+  for (const chain of desired.chains.values()) {
+    const existing = actual.chains.get(chain.name);
+    if (existing === undefined) yield* addChain(family, chain);
+    else if (!isEqual(existing.rules, chain.rules)) {
+      yield { kind: 'chain', verb: 'flush', family, name: chain.name };
+      yield* addRules(family, chain);
+    }
+  }
+}
+
+function* changeElements(desired: Table, actual: Table | undefined): Generator<ElementCommand> {
+  for (const set of desired.sets.values()) {
+    if (isDynamic(set)) continue;
+    yield* diffElements(desired.family, set, elementsOf(desired, set.name), actual ? elementsOf(actual, set.name) : noElements);
+  }
+}
+
+/** Deletes come before adds, so that an interval can take the place of one that it overlaps. */
+export function* diffElements(family: Family, set: SetDeclaration, desired: Elements, actual: Elements): Generator<ElementCommand> {
+  for (const [key, value] of actual) {
+    if (desired.get(key) !== value) yield { kind: 'element', verb: 'delete', family, set, key, value };
+  }
+  for (const [key, value] of desired) {
+    if (actual.get(key) !== value) yield { kind: 'element', verb: 'add', family, set, key, value };
+  }
+}
