@@ -21,8 +21,10 @@ export interface Comparison {
 }
 
 export interface Reconciliation extends Comparison, ApplyResult {
-  /** Remembered session affinity that led nowhere any more and was removed. */
+  /** Entries of remembered session affinity that led nowhere any more and were removed. */
   readonly forgotten: number;
+  /** Why they could not be removed, if so: the rules themselves are in place all the same. */
+  readonly forgetError?: KernelError;
 }
 
 /** Times of the parts of a run, in milliseconds. */
@@ -49,7 +51,7 @@ export async function reconcile(kernel: Kernel, state: ProxyState, observe = uno
   const result = await applyTransaction(kernel, comparison.transaction, comparison.ownerOf);
   const forgotten = await forgetStaleAffinity(kernel, comparison);
   lap('apply');
-  return { ...comparison, ...result, forgotten };
+  return { ...comparison, ...result, ...forgotten };
 }
 
 /** How often a removal is tried anew: entries expire by themselves, and one that is gone makes the kernel refuse the whole transaction. */
@@ -59,19 +61,19 @@ const attempts = 3;
  * Removes remembered affinity to endpoints that left. In a transaction of its own, after the main one: were it part of that, an entry
  * that expires in between would take the whole change down.
  */
-async function forgetStaleAffinity(kernel: Kernel, { compiled, actual }: Comparison): Promise<number> {
+async function forgetStaleAffinity(kernel: Kernel, { compiled, actual }: Comparison): Promise<Pick<Reconciliation, 'forgotten' | 'forgetError'>> {
   for (let attempt = 1; ; attempt++) {
-    const commands: ElementCommand[] = [];
-    for (const family of families) {
-      // A table that was just made, or made anew, remembers nothing.
-      if (actual[family] !== undefined) commands.push(...(await staleIn(kernel, compiled.ruleset[family])));
-    }
-    if (commands.length === 0) return 0;
     try {
+      const commands: ElementCommand[] = [];
+      for (const family of families) {
+        // A table that was just made, or made anew, remembers nothing.
+        if (actual[family] !== undefined) commands.push(...(await staleIn(kernel, compiled.ruleset[family])));
+      }
       await kernel.apply({ commands });
-      return commands.length;
+      return { forgotten: commands.length };
     } catch (error) {
-      if (!(error instanceof KernelError) || error.failure !== 'refused' || attempt === attempts) throw error;
+      if (!(error instanceof KernelError)) throw error;
+      if (error.failure !== 'refused' || attempt === attempts) return { forgotten: 0, forgetError: error };
     }
   }
 }

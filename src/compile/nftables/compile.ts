@@ -88,9 +88,8 @@ function addServicePort(builder: TableBuilder, state: ProxyState, servicePort: S
   if (servicePort.healthCheckNodePort !== undefined) {
     builder.add(sets.healthCheckNodePorts, String(servicePort.healthCheckNodePort));
   }
-  for (const { ip, isLocal } of [...categorized.cluster.endpoints, ...categorized.local.endpoints]) {
-    if (isLocal) builder.add(sets.hairpin, `${ip} . ${ip}`);
-  }
+  const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints].filter(({ isLocal }) => isLocal).map(({ ip }) => ip);
+  for (const ip of localIps.sort()) builder.add(sets.hairpin, `${ip} . ${ip}`);
   const balanced = { cluster: endpointTexts(categorized.cluster.endpoints), local: endpointTexts(categorized.local.endpoints) };
   for (const frontend of frontendsOf(servicePort)) {
     if (!claims.isOwner(frontend)) continue;

@@ -1,0 +1,63 @@
+import { type Command, Option } from 'commander';
+import { compile, type Compiled } from '../compile/nftables/compile.ts';
+import { planTransaction } from '../reconcile/plan-transactions.ts';
+import { families, familyName } from '../net/ip.ts';
+import type { ProxyState } from '../model/proxy-state.ts';
+import { printTransactionJson } from '../ruleset/nftables/print-json.ts';
+import { printTransaction } from '../ruleset/nftables/print-text.ts';
+import { countElements, tableName } from '../ruleset/nftables/ruleset.ts';
+import { addInputOptions, type InputOptions, readInputs } from './inputs.ts';
+import { reportConflicts } from './report.ts';
+import { plural, writeData } from './terminal.ts';
+
+type Output = 'nft' | 'json' | 'summary';
+
+export function addCompileCommand(program: Command): void {
+  addInputOptions(program.command('compile'))
+    .description('print the rules that a state asks for, without touching a kernel')
+    .addOption(new Option('-o, --output <form>', 'nft: a script for nft -f; json: the same for nft -j -f; summary').choices(['nft', 'json', 'summary']).default('nft'))
+    .addHelpText(
+      'after',
+      `
+Example:
+  kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml > cluster.yaml
+  vipmap compile --state cluster.yaml --node worker-1 | less
+  vipmap compile --state cluster.yaml --node worker-1 | sudo unshare --net nft -f -`,
+    )
+    .action(async (options: InputOptions & { output: Output }) => {
+      const { state, reporter } = await readInputs(options, 'node-object');
+      const compiled = compile(state);
+      reportConflicts(reporter, compiled.conflicts);
+      reporter.stage('compiled, printing');
+      await writeData(print(options.output, state, compiled));
+    });
+}
+
+function print(output: Output, state: ProxyState, compiled: Compiled): string {
+  const transaction = planTransaction(compiled.ruleset, {});
+  switch (output) {
+    case 'nft':
+      return printTransaction(transaction);
+    case 'json':
+      return `${printTransactionJson(transaction)}\n`;
+    case 'summary':
+      return printSummary(state, compiled);
+  }
+}
+
+function printSummary(state: ProxyState, { ruleset, conflicts }: Compiled): string {
+  const lines = [`node ${state.nodeName}, zone ${state.zone ?? 'unknown'}`];
+  for (const family of families) {
+    const servicePorts = state.servicePorts.filter((servicePort) => servicePort.family === family);
+    const endpoints = servicePorts.reduce((sum, servicePort) => sum + servicePort.endpoints.length, 0);
+    const table = ruleset[family];
+    lines.push(
+      '',
+      `${familyName[family]}: ${plural(servicePorts.length, 'service port')} with ${plural(endpoints, 'endpoint')}`,
+      `table ${family} ${tableName}: ${plural(table.chains.size, 'chain')}, ${plural(table.sets.size, 'set')} and maps, ${plural(countElements(table), 'element')}`,
+    );
+    for (const [set, elements] of table.elements) if (elements.size > 0) lines.push(`  ${set.padEnd(32)}${elements.size.toLocaleString('en').padStart(10)}`);
+  }
+  if (conflicts.length > 0) lines.push('', plural(conflicts.length, 'frontend') + ' left out, since another service has it');
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,118 @@
+import { familyName, familyOf, type Family, type Ip } from '../net/ip.ts';
+import { specialAddress } from './addresses.ts';
+import {
+  aBoolean,
+  aText,
+  anIp,
+  isRecord,
+  type Json,
+  oneOf,
+  quote,
+  readField,
+  readList,
+  readRecord,
+  readRecords,
+  type Report,
+  within,
+} from './fields.ts';
+import {
+  aPort,
+  aPortName,
+  type EndpointPortSpec,
+  type EndpointSlice,
+  type EndpointSpec,
+  labelsOf,
+  type Read,
+  readAs,
+} from './objects.ts';
+import { readProtocol } from './service.ts';
+
+const anAddressType = oneOf('IPv4', 'IPv6', 'FQDN');
+
+/** The EndpointSlice, from untyped JSON, with what the API server fills in. A bad endpoint or port costs only itself. */
+export function readEndpointSlice(raw: Json): Read<EndpointSlice> {
+  return readAs(raw, 'EndpointSlice', ({ namespace, name }, report) => {
+    const labels = labelsOf(raw, report);
+    const service = readField(labels, 'kubernetes.io/service-name', aText, 'the slice is skipped', report) ?? '';
+    const unused: EndpointSlice = { namespace, name, service, family: 'ip', ports: [], endpoints: [] };
+    if ('service.kubernetes.io/headless' in labels) return unused;
+    if (service === '') {
+      report('has no label kubernetes.io/service-name and so belongs to no Service; it is skipped');
+      return unused;
+    }
+    const addressType = readField(raw, 'addressType', anAddressType, 'the slice is skipped', report);
+    if (raw['addressType'] === undefined) report('addressType is missing; the slice is skipped');
+    if (addressType === undefined || addressType === 'FQDN') return unused;
+    const family: Family = addressType === 'IPv4' ? 'ip' : 'ip6';
+    return { ...unused, family, ports: readPorts(raw, report), endpoints: readEndpoints(raw, family, report) };
+  });
+}
+
+function readPorts(raw: Json, report: Report): readonly EndpointPortSpec[] {
+  const ports: EndpointPortSpec[] = [];
+  for (const [item, index] of readRecords(raw, 'ports', report)) {
+    // A port without a number means "all ports" in the API; no proxy can use it.
+    if (item['port'] === undefined || item['port'] === null || item['port'] === 0) continue;
+    const inPort = within(`ports[${index}]`, report);
+    const name = readField(item, 'name', aPortName, 'the port is skipped', inPort);
+    if (name === undefined && item['name'] !== undefined && item['name'] !== null) continue;
+    const protocol = readProtocol(item, 'the port is skipped', inPort);
+    const port = readField(item, 'port', aPort, 'the port is skipped', inPort);
+    if (protocol !== undefined && port !== undefined) ports.push({ name: name ?? '', protocol, port });
+  }
+  return ports;
+}
+
+function readEndpoints(raw: Json, family: Family, report: Report): readonly EndpointSpec[] {
+  const endpoints: EndpointSpec[] = [];
+  for (const [item, index] of readRecords(raw, 'endpoints', report)) {
+    const inEndpoint = within(`endpoints[${index}]`, report);
+    const ip = readAddress(item, family, inEndpoint);
+    if (ip === undefined) continue;
+    const conditions = readRecord(item, 'conditions', inEndpoint);
+    const nodeName = readField(item, 'nodeName', aText, 'it counts as not on this node', inEndpoint);
+    const hints = isRecord(item['hints']) ? item['hints'] : noHints;
+    endpoints.push({
+      ip,
+      ...(nodeName === undefined ? {} : { nodeName }),
+      isReady: readField(conditions, 'ready', aBoolean, 'it is taken as true', inEndpoint) ?? true,
+      isServing: readField(conditions, 'serving', aBoolean, 'it is taken as true', inEndpoint) ?? true,
+      isTerminating: readField(conditions, 'terminating', aBoolean, 'it is taken as false', inEndpoint) ?? false,
+      zoneHints: readHints(hints, 'forZones', inEndpoint),
+      nodeHints: readHints(hints, 'forNodes', inEndpoint),
+    });
+  }
+  return endpoints;
+}
+
+const noHints: Json = {};
+const noNames: readonly string[] = [];
+
+/** Only the first address counts: the others were never given a meaning (EndpointSlice API). */
+function readAddress(item: Json, family: Family, report: Report): Ip | undefined {
+  const value = readList(item, 'addresses', report)[0];
+  const ip = anIp.parse(value);
+  if (ip === undefined) {
+    report(value === undefined ? 'has no address; it is skipped' : `address ${quote(value)} is not an IP address; it is skipped`);
+    return undefined;
+  }
+  if (familyOf(ip) !== family) {
+    report(`address ${quote(ip)} is not ${familyName[family]}, which is the slice's addressType; it is skipped`);
+    return undefined;
+  }
+  // Through such an endpoint a Service would reach what listens on the node alone (CVE-2021-25737).
+  const range = specialAddress(ip);
+  if (range === undefined) return ip;
+  report(`address ${quote(ip)} is a ${range} address, which an endpoint may not have; it is skipped`);
+  return undefined;
+}
+
+function readHints(hints: Json, field: string, report: Report): readonly string[] {
+  if (hints[field] === undefined || hints[field] === null) return noNames;
+  const names: string[] = [];
+  for (const [hint] of readRecords(hints, field, report)) {
+    const name = readField(hint, 'name', aText, 'the hint is skipped', report);
+    if (name !== undefined) names.push(name);
+  }
+  return names.sort();
+}

@@ -1,0 +1,75 @@
+import type { Problem, ProxyState } from '../model/proxy-state.ts';
+import { disjointCidrs } from '../net/cidr.ts';
+import { compareText, families, type Ip } from '../net/ip.ts';
+import { slicesByService } from './endpoints.ts';
+import { detectLocalOf, nodeIpsOf, nodePortAddressesOf } from './node.ts';
+import type { ClusterObjects, Node } from './objects.ts';
+import { servicePortsOf } from './service-ports.ts';
+import type { Settings } from './settings.ts';
+
+export interface StateOptions {
+  /** The node that rules are made for. */
+  readonly nodeName: string;
+  /** Addresses of the node's interfaces; without them, those of the Node object stand in. */
+  readonly nodeAddresses?: readonly Ip[];
+  readonly settings: Settings;
+}
+
+/** What the proxy of one node must do, and what was wrong with the objects it follows from. Pure; the order of the objects changes nothing. */
+export function buildProxyState(
+  objects: ClusterObjects,
+  options: StateOptions,
+): { readonly state: ProxyState; readonly problems: readonly Problem[] } {
+  const { nodeName, settings } = options;
+  const problems: Problem[] = [];
+  const node = findNode(objects, nodeName, problems);
+  const servicePorts = servicePortsOf(
+    [...objects.services].sort(byTitle),
+    slicesByService(objects.endpointSlices),
+    { nodeName, allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true },
+    problems,
+  );
+  const usedFamilies = families.filter((family) => servicePorts.some((servicePort) => servicePort.family === family));
+  const nodeIps = nodeIpsOf(node, settings.bindAddress);
+  const interfaceAddresses = options.nodeAddresses ?? [...(node?.addresses ?? []), ...Object.values(nodeIps)];
+  const state: ProxyState = {
+    nodeName,
+    ...(node?.zone === undefined ? {} : { zone: node.zone }),
+    nodeIps,
+    nodePortAddresses: nodePortAddressesOf(settings, nodeIps, interfaceAddresses, problems),
+    detectLocal: detectLocalOf(settings, node, usedFamilies, problems),
+    masqueradeAll: settings.masqueradeAll,
+    serviceCidrs: disjointCidrs(objects.serviceCidrs.flatMap(({ cidrs }) => cidrs)),
+    servicePorts,
+  };
+  return { state, problems };
+}
+
+/** The name of the node that rules are made for: the requested one, else that of the only Node there is, else the host's, as kube-proxy has it. */
+export function chooseNodeName(objects: ClusterObjects, requested: string | undefined, hostname: string): string {
+  const wanted = requested?.trim() ?? '';
+  if (wanted !== '') return wanted.toLowerCase();
+  const [only, ...others] = objects.nodes;
+  return only !== undefined && others.length === 0 ? only.name : hostname.trim().toLowerCase();
+}
+
+function findNode(objects: ClusterObjects, nodeName: string, problems: Problem[]): Node | undefined {
+  const node = objects.nodes.find(({ name }) => name === nodeName);
+  if (node !== undefined) return node;
+  const others = objects.nodes.map(({ name }) => name).sort();
+  const known = others.length === 0 ? 'there is no Node at all' : `there are ${abridged(others)}`;
+  problems.push({
+    object: `Node ${nodeName}`,
+    message: `is not among the objects (${known}); its zone, addresses and pod CIDRs are unknown, and no topology hint for its zone applies`,
+  });
+  return undefined;
+}
+
+function abridged(names: readonly string[]): string {
+  return names.length <= 5 ? names.join(', ') : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`;
+}
+
+/** Problems are told in this order, whatever the order of the objects. */
+function byTitle(a: { namespace: string; name: string }, b: { namespace: string; name: string }): number {
+  return compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
+}
