@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { Endpoint } from '../src/model/endpoint.ts';
 import type { ProxyState } from '../src/model/proxy-state.ts';
 import type { ServicePort } from '../src/model/service-port.ts';
-import { parseCidr } from '../src/net/cidr.ts';
+import { type Cidr, parseCidr } from '../src/net/cidr.ts';
 import type { Ip } from '../src/net/ip.ts';
 import type { Port } from '../src/net/port.ts';
 
@@ -12,7 +12,7 @@ import type { Port } from '../src/net/port.ts';
  */
 
 const port = (value: number) => value as Port;
-const cidr = (text: string) => parseCidr(text) ?? fc.pre(false);
+const cidr = (text: string) => parseCidr(text) as Cidr;
 const pool = <T>(...values: readonly T[]) => fc.constantFrom(...values);
 
 function endpoint(isIpv6: boolean): fc.Arbitrary<Endpoint> {

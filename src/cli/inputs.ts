@@ -83,7 +83,8 @@ export type DefaultAddresses = 'node-object' | 'kernel';
 export async function readInputs(options: InputOptions, defaultAddresses: DefaultAddresses): Promise<Inputs> {
   const reporter = createReporter(options.logFormat);
   const { settings, problems: configProblems } = await readSettings(options);
-  requireNftables(options.mode, settings);
+  requireNftables(options.mode);
+  if (settings.fileMode === 'ipvs') reporter.warn(`${options.config}: mode "ipvs" is not what runs here: mode nftables is compiled`);
   const { objects, problems: manifestProblems, passedOver } = await readManifests(options.state);
   reporter.stage('read the objects, building the state');
   const nodeName = chooseNodeName(objects, options.node ?? settings.hostnameOverride, hostname());
@@ -103,7 +104,7 @@ async function readSettings(options: InputOptions): Promise<{ settings: Settings
   return { settings: mergeSettings(file.settings, parseSettingsFlags(flags)), problems: file.problems };
 }
 
-function requireNftables(mode: string, settings: Settings): void {
+function requireNftables(mode: string): void {
   if (mode === 'nftables') return;
   const known = ['ipvs', 'iptables'].includes(mode);
   throw new UsageError(

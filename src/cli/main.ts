@@ -48,6 +48,11 @@ function isUsageError(error: Error): boolean {
   return error instanceof UsageError || error.name === 'FlagError';
 }
 
+// A reader that went away (`vipmap compile | head`) has what it wanted.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await main(process.argv.slice(2));
 } catch (error) {

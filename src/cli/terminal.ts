@@ -49,12 +49,9 @@ export function paint(stream: NodeJS.WriteStream, style: Style, text: string): s
   return stream.isTTY && process.env['NO_COLOR'] === undefined ? styleText(style, text, { validateStream: false }) : text;
 }
 
-/** Writes data and waits until it has gone, however large. A reader that goes away (`| head`) is no error. */
+/** Writes data and waits until it has gone, however large. */
 export function writeData(text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    process.stdout.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EPIPE' ? resolve() : reject(error)));
-    process.stdout.write(text, () => resolve());
-  });
+  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
 }
 
 /** The user's mistake in how the program is called: exit code 2. */

@@ -88,7 +88,8 @@ const maxListDepth = 10;
 /** Takes in whatever a document holds: an object, a list of objects, or nothing of use. */
 export function addValue(collection: Collection, value: unknown, file: string, depth = 0): void {
   if (value === null || value === undefined) return;
-  const skip = (message: string) => collection.problems.push({ object: `File ${file}`, message: `${message}; it is skipped` });
+  const skip = (message: string) =>
+    collection.problems.push({ object: `File ${file}`, message: `${message}; it is skipped` });
   if (depth > maxListDepth) return void skip(`holds lists nested deeper than ${maxListDepth}`);
   if (Array.isArray(value)) {
     for (const item of value) addValue(collection, item, file, depth + 1);
@@ -126,7 +127,14 @@ function addObject(collection: Collection, raw: Json, kind: string, file: string
   }
 }
 
-function keep<T>(collection: Collection, into: Map<string, Kept<T>>, of: Kind<T>, raw: Json, kind: string, file: string) {
+function keep<T>(
+  collection: Collection,
+  into: Map<string, Kept<T>>,
+  of: Kind<T>,
+  raw: Json,
+  kind: string,
+  file: string,
+) {
   const { problems } = collection;
   const who = identify(raw, kind);
   if ('message' in who) return void problems.push({ object: `${who.object} in ${file}`, message: who.message });

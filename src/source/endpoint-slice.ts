@@ -93,7 +93,11 @@ function readAddress(item: Json, family: Family, report: Report): Ip | undefined
   const value = readList(item, 'addresses', report)[0];
   const ip = anIp.parse(value);
   if (ip === undefined) {
-    report(value === undefined ? 'has no address; it is skipped' : `address ${quote(value)} is not an IP address; it is skipped`);
+    report(
+      value === undefined
+        ? 'has no address; it is skipped'
+        : `address ${quote(value)} is not an IP address; it is skipped`,
+    );
     return undefined;
   }
   if (familyOf(ip) !== family) {

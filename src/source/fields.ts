@@ -58,8 +58,7 @@ export function quote(value: unknown): string {
 
 /** `"70000" is not a port (1-65535)`, with a word on quotes where only they are wrong. */
 export function refusal(value: unknown, accepts: Accepts<unknown>): string {
-  const isQuotedNumber =
-    typeof value === 'string' && value.trim() !== '' && accepts.parse(Number(value)) !== undefined;
+  const isQuotedNumber = typeof value === 'string' && value.trim() !== '' && accepts.parse(Number(value)) !== undefined;
   return `${quote(value)} is ${isQuotedNumber ? 'text, ' : ''}not ${accepts.expected}`;
 }
 
@@ -125,4 +124,10 @@ export function* readRecords(parent: Json, name: string, report: Report): Genera
 /** A report that says where: `port "http": nodePort ...`. */
 export function within(place: string, report: Report): Report {
   return (message) => report(`${place}: ${message}`);
+}
+
+/** What an error says, in one line. */
+export function reasonOf(error: unknown): string {
+  const text = isRecord(error) && typeof error['message'] === 'string' ? error['message'] : String(error);
+  return text.replace(/\s+/g, ' ');
 }

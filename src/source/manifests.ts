@@ -4,6 +4,8 @@ import { text as readAll } from 'node:stream/consumers';
 import type { Problem } from '../model/proxy-state.ts';
 import { compareText } from '../net/ip.ts';
 import { type Collection, addValue, emptyCollection, type Manifests, manifestsOf } from './collect.ts';
+import { isRecord, reasonOf } from './fields.ts';
+import { looksLikeJson, parseJson } from './json.ts';
 import { yamlDocuments } from './yaml.ts';
 
 export type { Manifests } from './collect.ts';
@@ -97,15 +99,18 @@ const remedies: Readonly<Record<string, string>> = {
 };
 
 function unreadable(path: string, error: unknown): SourceError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const reason = remedies[code] ?? `${error instanceof Error ? error.message : String(error)}; give a readable file or folder`;
-  return new SourceError(path, `cannot read ${path === '-' ? 'standard input' : `"${path}"`}: ${reason}`, { cause: error });
+  // Not instanceof: the error may come from another realm.
+  const code = isRecord(error) ? String(error['code']) : '';
+  const reason = remedies[code] ?? `${reasonOf(error)}; give a readable file or folder`;
+  return new SourceError(path, `cannot read ${path === '-' ? 'standard input' : `"${path}"`}: ${reason}`, {
+    cause: error,
+  });
 }
 
 function addText(collection: Collection, rawText: string, path: string): void {
   const file = path === '-' ? 'standard input' : path;
   const text = rawText.charCodeAt(0) === 0xfeff ? rawText.slice(1) : rawText;
-  if (/^\s*[{[]/.test(text)) return addJson(collection, text, file);
+  if (looksLikeJson(text)) return addJson(collection, text, file);
   let count = 0;
   for (const document of yamlDocuments(text)) {
     count += 1;
@@ -119,13 +124,10 @@ function addText(collection: Collection, rawText: string, path: string): void {
 }
 
 function addJson(collection: Collection, text: string, file: string): void {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    collection.problems.push({ object: `File ${file}`, message: `is not valid JSON: ${reason}; the file is skipped` });
-    return;
+  const json = parseJson(text);
+  if (json.kind === 'value') addValue(collection, json.value, file);
+  else {
+    const message = `is not valid JSON: ${json.reason}; the file is skipped`;
+    collection.problems.push({ object: `File ${file}`, message });
   }
-  addValue(collection, value, file);
 }

@@ -29,7 +29,9 @@ export function nodePortAddressesOf(
   problems: Problem[],
 ): Readonly<Record<Family, NodePortAddresses>> {
   const entries = settings.nodePortAddresses;
-  const loopback = entries.filter((entry) => entry === 'localhost' || (typeof entry !== 'string' && isLoopback(entry.address)));
+  const loopback = entries.filter(
+    (entry) => entry === 'localhost' || (typeof entry !== 'string' && isLoopback(entry.address)),
+  );
   for (const entry of loopback) {
     const text = typeof entry === 'string' ? entry : printCidr(entry);
     const message = `nodePortAddresses "${text}" is loopback, where node ports are not offered; it is ignored`;

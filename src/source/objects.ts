@@ -131,10 +131,12 @@ export function identify(raw: Json, kind: string): Identity | Problem {
   const metadata = isRecord(raw['metadata']) ? raw['metadata'] : {};
   const namespace = metadata['namespace'] ?? '';
   const isNamespaced = kind === 'Service' || kind === 'EndpointSlice';
-  const name = (kind === 'Service' ? aLabel : aSubdomain).parse(metadata['name']);
+  const nameOfKind = kind === 'Service' ? aLabel : aSubdomain;
+  const name = nameOfKind.parse(metadata['name']);
   const place = isNamespaced && typeof namespace === 'string' && namespace !== '' ? `in ${quote(namespace)}` : '';
   if (name === undefined) {
-    const found = metadata['name'] === undefined ? 'is missing' : `${quote(metadata['name'])} is not ${aSubdomain.expected}`;
+    const found =
+      metadata['name'] === undefined ? 'is missing' : `${quote(metadata['name'])} is not ${nameOfKind.expected}`;
     return { object: `${kind} ${place}`.trim(), message: `metadata.name ${found}; the object is skipped` };
   }
   if (!isNamespaced) return { namespace: '', name, title: `${kind} ${name}` };
@@ -199,4 +201,3 @@ export function readServiceCidr(raw: Json): Read<ServiceCidr> {
     return { name, cidrs: readValues(spec, 'cidrs', aCidr, 'it is skipped', report) };
   });
 }
-

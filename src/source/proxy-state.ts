@@ -1,3 +1,4 @@
+import uniq from 'lodash-es/uniq.js';
 import type { Problem, ProxyState } from '../model/proxy-state.ts';
 import { disjointCidrs } from '../net/cidr.ts';
 import { compareText, families, type Ip } from '../net/ip.ts';
@@ -19,7 +20,7 @@ export interface StateOptions {
 export function buildProxyState(
   objects: ClusterObjects,
   options: StateOptions,
-): { readonly state: ProxyState; readonly problems: readonly Problem[] } {
+): { readonly state: ProxyState; readonly nodeAddresses: readonly Ip[]; readonly problems: readonly Problem[] } {
   const { nodeName, settings } = options;
   const problems: Problem[] = [];
   const node = findNode(objects, nodeName, problems);
@@ -31,7 +32,7 @@ export function buildProxyState(
   );
   const usedFamilies = families.filter((family) => servicePorts.some((servicePort) => servicePort.family === family));
   const nodeIps = nodeIpsOf(node, settings.bindAddress);
-  const interfaceAddresses = options.nodeAddresses ?? [...(node?.addresses ?? []), ...Object.values(nodeIps)];
+  const interfaceAddresses = options.nodeAddresses ?? uniq([...(node?.addresses ?? []), ...Object.values(nodeIps)]);
   const state: ProxyState = {
     nodeName,
     ...(node?.zone === undefined ? {} : { zone: node.zone }),
@@ -42,7 +43,7 @@ export function buildProxyState(
     serviceCidrs: disjointCidrs(objects.serviceCidrs.flatMap(({ cidrs }) => cidrs)),
     servicePorts,
   };
-  return { state, problems };
+  return { state, nodeAddresses: interfaceAddresses, problems };
 }
 
 /** The name of the node that rules are made for: the requested one, else that of the only Node there is, else the host's, as kube-proxy has it. */

@@ -109,6 +109,8 @@ function loadBalancer(
 function checkHealthPort(service: Service, report: Report): void {
   const needsIt = service.type === 'LoadBalancer' && service.externalTrafficPolicy === 'Local';
   if (needsIt && service.ports.length > 0 && service.healthCheckNodePort === undefined) {
-    report('externalTrafficPolicy "Local" comes with a healthCheckNodePort, but there is none; load balancers cannot check this node');
+    report(
+      'externalTrafficPolicy "Local" comes with a healthCheckNodePort, but there is none; load balancers cannot check this node',
+    );
   }
 }

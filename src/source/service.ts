@@ -17,7 +17,16 @@ import {
   type Report,
   within,
 } from './fields.ts';
-import { aLabel, aPort, aProtocol, labelsOf, type Read, readAs, type Service, type ServicePortSpec } from './objects.ts';
+import {
+  aLabel,
+  aPort,
+  aProtocol,
+  labelsOf,
+  type Read,
+  readAs,
+  type Service,
+  type ServicePortSpec,
+} from './objects.ts';
 
 const aType = oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName');
 const aPolicy: Accepts<TrafficPolicy> = oneOf('Cluster', 'Local');
@@ -80,7 +89,9 @@ const unproxied: Omit<Service, 'namespace' | 'name' | 'type'> = {
 };
 
 function readPolicy(spec: Json, field: string, report: Report): TrafficPolicy {
-  return spec[field] === '' ? 'Cluster' : (readField(spec, field, aPolicy, 'it is taken as Cluster', report) ?? 'Cluster');
+  return spec[field] === ''
+    ? 'Cluster'
+    : (readField(spec, field, aPolicy, 'it is taken as Cluster', report) ?? 'Cluster');
 }
 
 /**
@@ -104,7 +115,9 @@ function readClusterIps(spec: Json, report: Report): Service['clusterIps'] {
     const family = named.length === 0 ? familyOf(ip) : named[index];
     if (family === undefined) continue;
     if (family !== familyOf(ip)) {
-      report(`clusterIPs[${index}] ${quote(ip)} is not ${familyName[family]}, as ipFamilies says; that family is skipped`);
+      report(
+        `clusterIPs[${index}] ${quote(ip)} is not ${familyName[family]}, as ipFamilies says; that family is skipped`,
+      );
     } else found[family] ??= ip;
   }
   return found;
@@ -148,7 +161,8 @@ function readExternalIps(spec: Json, report: Report): readonly Ip[] {
     return ip ?? [];
   });
   return usable.filter(
-    (ip) => refuse(ip, 'externalIPs:', ['loopback', 'link-local', 'unspecified', 'multicast'], 'it', report) !== undefined,
+    (ip) =>
+      refuse(ip, 'externalIPs:', ['loopback', 'link-local', 'unspecified', 'multicast'], 'it', report) !== undefined,
   );
 }
 
@@ -180,7 +194,9 @@ function readPorts(spec: Json, report: Report): readonly ServicePortSpec[] {
     if (byName.has(nameKey) || byNumber.has(numberKey)) {
       const twin = byName.has(nameKey) ? 'name' : 'port';
       const protocol = port.protocol.toUpperCase();
-      report(`port ${quote(port.name)}: another port has the same ${twin} and protocol (${port.port}/${protocol}); the first is kept`);
+      report(
+        `port ${quote(port.name)}: another port has the same ${twin} and protocol (${port.port}/${protocol}); the first is kept`,
+      );
       continue;
     }
     byName.add(nameKey);

@@ -9,6 +9,7 @@ import {
   nullCoreTag,
   YAMLException,
 } from 'js-yaml';
+import { reasonOf } from './fields.ts';
 
 /** A document of a YAML stream: its value, or what js-yaml says about it. */
 export type YamlDocument =
@@ -20,7 +21,9 @@ const goInteger = defineScalarTag<number>('tag:yaml.org,2002:int', {
   implicit: true,
   implicitFirstChars: ['-', '+', ...'0123456789'],
   resolve: (source) => {
-    const match = /^([-+]?)(?:0[bB]([01]+)|0[oO]?([0-7]+)|0[xX]([0-9a-fA-F]+)|(0|[1-9]\d*))$/.exec(source.replaceAll('_', ''));
+    const match = /^([-+]?)(?:0[bB]([01]+)|0[oO]?([0-7]+)|0[xX]([0-9a-fA-F]+)|(0|[1-9]\d*))$/.exec(
+      source.replaceAll('_', ''),
+    );
     if (match === null) return NOT_RESOLVED;
     const [, sign, binary, octal, hexadecimal, decimal] = match;
     const digits = binary ?? octal ?? hexadecimal ?? decimal ?? '';
@@ -62,7 +65,10 @@ function lineCount(text: string): number {
 function* oneDocument(document: string, firstLine: number): Generator<YamlDocument> {
   if (document.length >= largeDocument) {
     const pieces = listPieces(document);
-    if (pieces !== undefined) return yield* piecewise(pieces, firstLine);
+    if (pieces !== undefined) {
+      yield* piecewise(pieces, firstLine);
+      return;
+    }
   }
   const whole = parse(document, firstLine);
   const pieces = whole.kind === 'error' ? listPieces(document) : undefined;
@@ -76,7 +82,7 @@ function parse(text: string, firstLine: number): YamlDocument {
   } catch (error) {
     // Other errors (a stack too deep, say) are about this document too.
     const mark = error instanceof YAMLException ? error.mark : undefined;
-    const reason = error instanceof YAMLException ? error.reason : String(error);
+    const reason = error instanceof YAMLException ? error.reason : reasonOf(error);
     return { kind: 'error', line: firstLine + (mark?.line ?? 0), reason };
   }
 }
@@ -96,8 +102,10 @@ function listPieces(document: string): ListPieces | undefined {
   const rest = /^(?![-\s#])/m;
   const tail = rest.exec(document.slice(from));
   const to = tail === null ? document.length : from + tail.index;
+  const frame = document.slice(0, start.index) + document.slice(to);
+  if (!hasContent(frame)) return undefined;
   return {
-    frame: document.slice(0, start.index) + document.slice(to),
+    frame,
     linesBefore: lineCount(document.slice(0, from)),
     items: document.slice(from, to).split(/^(?=- )/m),
   };
@@ -105,7 +113,10 @@ function listPieces(document: string): ListPieces | undefined {
 
 function* piecewise({ frame, linesBefore, items }: ListPieces, firstLine: number): Generator<YamlDocument> {
   const list = parse(frame, firstLine);
-  if (list.kind === 'error') return yield list;
+  if (list.kind === 'error') {
+    yield list;
+    return;
+  }
   let line = firstLine + linesBefore;
   for (const chunk of chunksOf(items)) {
     const whole = parse(chunk.join(''), line);

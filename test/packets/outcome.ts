@@ -6,14 +6,14 @@ interface Arrived {
   readonly destination: string;
   /** Its source address when it got there. */
   readonly source: string;
-  /** Whether that is an address that masquerading would choose: one of the device it left through, or any of the node's own. */
-  readonly looksMasqueraded: boolean;
 }
 
 /** It left the node through a device. */
 export interface SentOn extends Arrived {
   readonly kind: 'sent-on';
   readonly device: 'cni0' | 'eth0';
+  /** Whether its source is an address that masquerading would choose: one of that device, if it has any of the family. */
+  readonly looksMasqueraded: boolean;
 }
 
 /** It was delivered to the node itself: it passed the input hook. Whether a socket listens there does not matter. */

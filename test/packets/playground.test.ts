@@ -1,5 +1,6 @@
 import path from 'node:path';
-import { type Entrance, findEntrance, runScriptInside } from './namespace.ts';
+import { describeInside } from './describe-inside.ts';
+import { findEntrance, runScriptInside } from './namespace.ts';
 import type { Outcome } from './outcome.ts';
 import type { PacketSpec } from './packets-file.ts';
 
@@ -20,24 +21,7 @@ interface Report {
   readonly moved: readonly Outcome[];
 }
 
-function describeInside(name: string, tests: (entrance: Extract<Entrance, { command: unknown }>) => void): void {
-  if ('command' in entrance) {
-    describe(name, () => tests(entrance));
-    return;
-  }
-  const reason = entrance.unavailable;
-  console.log(`SKIPPED ${name}: ${reason}`);
-  if (process.env['CI'] === 'true') {
-    it(`${name} must not be skipped in CI`, () => {
-      throw new Error(reason);
-    });
-  } else {
-    // eslint-disable-next-line @typescript-eslint/no-empty-function
-    it.skip(name, () => {});
-  }
-}
-
-describeInside('a playground with a ruleset by hand', (inside) => {
+describeInside(entrance, 'a playground with a ruleset by hand', (inside) => {
   let report: Report;
 
   beforeAll(async () => {

@@ -171,19 +171,17 @@ export class Playground {
       return { id: seen.id, outcome: { kind: 'rejected', by: seen.kind === 'reset' ? 'reset' : 'icmp' } };
     }
     const { id, source, destination, destinationPort } = seen.flow;
-    const arrived = {
-      destination: formatEndpoint(destination, destinationPort),
-      source,
-      looksMasqueraded: this.#looksMasqueraded(source, device),
-    };
-    return { id, outcome: device ? { kind: 'sent-on', ...arrived, device } : { kind: 'delivered', ...arrived } };
+    const arrived = { destination: formatEndpoint(destination, destinationPort), source };
+    if (!device) return { id, outcome: { kind: 'delivered', ...arrived } };
+    const looksMasqueraded = this.#looksMasqueraded(source, device);
+    return { id, outcome: { kind: 'sent-on', ...arrived, device, looksMasqueraded } };
   }
 
-  #looksMasqueraded(source: Ip, device: 'cni0' | 'eth0' | undefined): boolean {
+  #looksMasqueraded(source: Ip, device: 'cni0' | 'eth0'): boolean {
     const addresses: readonly string[] = device === 'cni0' ? podGateways : this.#eth0Addresses;
     const ofFamily = addresses.filter((address) => address.includes(':') === source.includes(':'));
     // A device without an address of the family borrows one of another device.
-    return device && ofFamily.length > 0 ? ofFamily.includes(source) : this.#nodeAddresses.has(source);
+    return ofFamily.length > 0 ? ofFamily.includes(source) : this.#nodeAddresses.has(source);
   }
 }
 

@@ -1,0 +1,22 @@
+// Bundles src/cli/main.ts into dist/vipmap.mjs: one file that starts fast and needs nothing but Node.
+import { chmodSync, readFileSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+
+await build({
+  entryPoints: ['src/cli/main.ts'],
+  absWorkingDir: new URL('..', import.meta.url).pathname,
+  outfile: 'dist/vipmap.mjs',
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  minifyWhitespace: true,
+  minifySyntax: true,
+  keepNames: true,
+  define: { __VIPMAP_VERSION__: JSON.stringify(version) },
+  // Some dependencies are CommonJS and ask for Node's modules by require.
+  banner: { js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+});
+chmodSync(new URL('../dist/vipmap.mjs', import.meta.url), 0o755);

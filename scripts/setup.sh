@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Installs what the project needs beside the system's own: setup.sh [--packages | --kernel]
+#   --packages  npm packages, among them Node 24 (the default)
+#   --kernel    also nft 1.1.3 or newer and the programs that make namespaces
+# Quiet where nothing is to do. Works as root and as an ordinary user; only Debian packages of the system need root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/env.sh
+. scripts/env.sh
+mkdir -p .tools
+exec 9> .tools/lock
+flock 9
+
+say() { echo "setup: $*" >&2; }
+fail() { echo "setup: error: $*" >&2; exit 1; }
+
+install_packages() {
+  [ node_modules/.package-lock.json -nt package-lock.json ] && return
+  command -v npm > /dev/null || fail 'npm is missing; install Node 20 or newer with npm (Debian: apt-get install nodejs npm)'
+  say 'npm packages'
+  npm ci --no-audit --no-fund --loglevel=error >&2 || fail 'npm ci failed; see above'
+  # npm keeps the time of the package, not of the installation.
+  touch node_modules/.package-lock.json
+}
+
+is_new_nft() {
+  local version
+  version=$("$1" --version 2> /dev/null | sed -n 's/^nftables v\([0-9.]*\).*/\1/p')
+  [ -n "$version" ] && [ "$(printf '%s\n1.1.3\n' "$version" | sort -V | head -n 1)" = 1.1.3 ]
+}
+
+install_programs() {
+  local missing=()
+  command -v ip > /dev/null || missing+=(iproute2)
+  command -v unshare > /dev/null || missing+=(util-linux)
+  [ ${#missing[@]} -eq 0 ] && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+    say "missing: ${missing[*]}; install them (Debian: apt-get install ${missing[*]}), or what needs them is skipped"
+    return
+  fi
+  say "Debian packages ${missing[*]}"
+  # The lists may never have been fetched on this machine.
+  apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >&2
+}
+
+install_nft() {
+  [ -x .tools/nft/bin/nft ] && return
+  is_new_nft "${VIPMAP_NFT:-nft}" && return
+  if ! command -v apt-get > /dev/null || ! command -v dpkg > /dev/null; then
+    say 'nft 1.1.3 or newer is missing and this is no Debian to get it from; install nftables, or what needs it is skipped'
+    return
+  fi
+  say "nft of Debian 13 into .tools/nft, since the system's is missing or older than 1.1.3"
+  scripts/fetch-nft.sh .tools/nft || say 'nft could not be fetched; what needs it is skipped'
+}
+
+install_packages
+if [ "${1:-}" = --kernel ]; then
+  use_nft
+  install_programs
+  install_nft
+fi

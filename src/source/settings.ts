@@ -1,0 +1,166 @@
+import { type Cidr, parseCidr } from '../net/cidr.ts';
+import { type Ip, parseIp } from '../net/ip.ts';
+import { aBoolean, type Accepts, anIp, oneOf, quote } from './fields.ts';
+
+export type ProxyMode = '' | 'iptables' | 'ipvs' | 'nftables';
+export type DetectLocalMode = 'ClusterCIDR' | 'NodeCIDR' | 'BridgeInterface' | 'InterfaceNamePrefix';
+/** `primary`: the node's own address. `all`: every address. `localhost`: known, but never offered. */
+export type NodePortAddress = Cidr | 'primary' | 'all' | 'localhost';
+
+/** The part of kube-proxy's configuration that decides rules. */
+export interface Settings {
+  /** The file's mode as it stands there; `''` if it has none. */
+  readonly fileMode: ProxyMode;
+  /** The node's name; `''`: it is not given. */
+  readonly hostnameOverride: string;
+  /** Not bound to: if specified, it is the node's own address in its family. */
+  readonly bindAddress: Ip;
+  readonly detectLocalMode: DetectLocalMode;
+  readonly bridgeInterface: string;
+  readonly interfaceNamePrefix: string;
+  readonly clusterCidrs: readonly Cidr[];
+  readonly nodePortAddresses: readonly NodePortAddress[];
+  readonly masqueradeAll: boolean;
+  readonly featureGates: Readonly<Record<string, boolean>>;
+}
+
+/** kube-proxy's defaults in nftables mode. */
+export const defaultSettings: Settings = {
+  fileMode: '',
+  hostnameOverride: '',
+  bindAddress: parseIp('0.0.0.0') as Ip,
+  detectLocalMode: 'ClusterCIDR',
+  bridgeInterface: '',
+  interfaceNamePrefix: '',
+  clusterCidrs: [],
+  nodePortAddresses: ['primary'],
+  masqueradeAll: false,
+  featureGates: {},
+};
+
+/** The settings, a flag's before the file's before the default. Feature gates are taken one by one. */
+export function mergeSettings(file: Partial<Settings>, flags: Partial<Settings>): Settings {
+  const featureGates = { ...file.featureGates, ...flags.featureGates };
+  const merged = { ...defaultSettings, ...file, ...flags, featureGates };
+  // An empty list is as good as none to kube-proxy.
+  return merged.nodePortAddresses.length > 0
+    ? merged
+    : { ...merged, nodePortAddresses: defaultSettings.nodePortAddresses };
+}
+
+/** A flag with a value that is not accepted. The message names flag, value and what is accepted. */
+export class FlagError extends Error {
+  override readonly name = 'FlagError';
+  readonly flag: string;
+  constructor(flag: string, value: unknown, expected: string) {
+    super(`--${flag} ${quote(value)} is not ${expected}`);
+    this.flag = flag;
+  }
+}
+
+export const aMode: Accepts<ProxyMode> = oneOf('', 'iptables', 'ipvs', 'nftables');
+
+export const aHostname: Accepts<string> = {
+  expected: 'a node name',
+  parse: (value) => {
+    const name = typeof value === 'string' ? value.trim().toLowerCase() : '';
+    return /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/.test(name) ? name : undefined;
+  },
+};
+
+export const aDetectLocalMode: Accepts<DetectLocalMode> = oneOf(
+  'ClusterCIDR',
+  'NodeCIDR',
+  'BridgeInterface',
+  'InterfaceNamePrefix',
+);
+
+/** The kernel's limit is 15; a longer name can match nothing, and nft refuses the whole ruleset for it. */
+export const anInterface: Accepts<string> = {
+  expected: 'an interface name (at most 15 characters, no space, "/", "*" or quotes)',
+  parse: (value) => (typeof value === 'string' && /^[^\s/*"'\\\p{C}]{1,15}$/u.test(value) ? value : undefined),
+};
+
+export const someClusterCidrs: Accepts<readonly Cidr[]> = {
+  expected: 'a CIDR block such as 10.244.0.0/16, or one of each family separated by a comma',
+  parse: (value) => {
+    const cidrs = typeof value === 'string' ? value.split(',').map(parseCidr) : [];
+    const known = cidrs.filter((cidr) => cidr !== undefined);
+    const isPair = known.length === 2 && known[0]?.family !== known[1]?.family;
+    return known.length === cidrs.length && (known.length === 1 || isPair) ? known : undefined;
+  },
+};
+
+export const aNodePortAddress: Accepts<NodePortAddress> = {
+  expected: 'a CIDR block such as 192.168.0.0/16, primary, all or localhost',
+  parse: (value) => {
+    if (value === 'primary' || value === 'all' || value === 'localhost') return value;
+    return typeof value === 'string' ? parseCidr(value) : undefined;
+  },
+};
+
+const nodePortAddressList: Accepts<readonly NodePortAddress[]> = {
+  expected: 'a list of CIDR blocks such as 192.168.0.0/16, primary, all or localhost, separated by commas',
+  parse: (value) => {
+    if (typeof value !== 'string') return undefined;
+    const entries = value.split(',').map((entry) => aNodePortAddress.parse(entry.trim()));
+    const known = entries.filter((entry) => entry !== undefined);
+    return known.length === entries.length ? known : undefined;
+  },
+};
+
+const featureGateList: Accepts<Readonly<Record<string, boolean>>> = {
+  expected: 'a list such as AllowServiceExternalIPs=false,NFTablesProxyMode=true',
+  parse: (value) => {
+    const pairs = typeof value === 'string' ? value.split(',').map((pair) => pair.trim()) : [''];
+    const gates = new Map<string, boolean>();
+    for (const pair of pairs) {
+      const match = /^(\w+)\s*=\s*(?:(true|t|1)|false|f|0)$/i.exec(pair);
+      if (match?.[1] === undefined) return undefined;
+      gates.set(match[1], match[2] !== undefined);
+    }
+    return Object.fromEntries(gates);
+  },
+};
+
+/** A flag without a value is true, as pflag and commander have it. */
+const aFlag: Accepts<boolean> = {
+  expected: aBoolean.expected,
+  parse: (value) => (value === 'true' ? true : value === 'false' ? false : aBoolean.parse(value)),
+};
+
+interface Flag {
+  readonly setting: keyof Settings;
+  readonly accepts: Accepts<unknown>;
+  /** kube-proxy's spelling. */
+  readonly name: string;
+}
+
+const flags: Readonly<Record<string, Flag>> = {
+  hostnameOverride: { setting: 'hostnameOverride', accepts: aHostname, name: 'hostname-override' },
+  bindAddress: { setting: 'bindAddress', accepts: anIp, name: 'bind-address' },
+  detectLocalMode: { setting: 'detectLocalMode', accepts: aDetectLocalMode, name: 'detect-local-mode' },
+  podBridgeInterface: { setting: 'bridgeInterface', accepts: anInterface, name: 'pod-bridge-interface' },
+  podInterfaceNamePrefix: { setting: 'interfaceNamePrefix', accepts: anInterface, name: 'pod-interface-name-prefix' },
+  clusterCidr: { setting: 'clusterCidrs', accepts: someClusterCidrs, name: 'cluster-cidr' },
+  nodeportAddresses: { setting: 'nodePortAddresses', accepts: nodePortAddressList, name: 'nodeport-addresses' },
+  masqueradeAll: { setting: 'masqueradeAll', accepts: aFlag, name: 'masquerade-all' },
+  featureGates: { setting: 'featureGates', accepts: featureGateList, name: 'feature-gates' },
+};
+
+/**
+ * The settings in kube-proxy's flags, by their names in camelCase, e.g. `{ clusterCidr: '10.244.0.0/16' }`. Flags that are not
+ * settings, and those without a value, are left alone. Throws FlagError on a value that is not accepted.
+ */
+export function parseSettingsFlags(raw: Readonly<Record<string, string | boolean | undefined>>): Partial<Settings> {
+  const settings: Record<string, unknown> = {};
+  for (const [key, { setting, accepts, name }] of Object.entries(flags)) {
+    const value = raw[key];
+    // An empty text means "not set" in kube-proxy's flags, which templates make use of.
+    if (value === undefined || value === '') continue;
+    const parsed = accepts.parse(value);
+    if (parsed === undefined) throw new FlagError(name, value, accepts.expected);
+    settings[setting] = parsed;
+  }
+  return settings;
+}
