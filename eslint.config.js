@@ -16,7 +16,7 @@ export default tseslint.config(
   },
   // koffi, js-yaml and JSON.parse hand over untyped values; tests look inside them.
   {
-    files: ['test/**/*.ts', '**/*.test.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
+    files: ['test/**/*.ts', '**/*.test.ts', 'bench/**/*.ts', 'demo/**/*.ts'],
     rules: {
       'no-console': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
