@@ -28,10 +28,13 @@ module.exports = {
     },
     {
       name: 'pure-folders-do-no-io',
-      comment: 'These folders are pure: same input, same output. Read files in source/ or cli/, run commands in kernel/.',
+      comment:
+        'These folders are pure: same input, same output. Read files in source/ or cli/, run commands in kernel/.',
       severity: 'error',
       from: { path: '^src/(net|model|ruleset|compile|diff)/', pathNot: '\\.test\\.ts$' },
-      to: { path: '^(node:)?(fs|os|net|dgram|process|timers|crypto|worker_threads|http|https)(/|$)|^node_modules/pino' },
+      to: {
+        path: '^(node:)?(fs|os|net|dgram|process|timers|crypto|worker_threads|http|https)(/|$)|^node_modules/pino',
+      },
     },
     {
       name: 'only-source-knows-kubernetes',
@@ -40,14 +43,35 @@ module.exports = {
       from: { path: '^src/', pathNot: '^src/(source|cli)/|\\.test\\.ts$' },
       to: { path: '@kubernetes/client-node|js-yaml' },
     },
-    { name: 'no-cycles', comment: 'Break the cycle: one of the two files holds a piece that belongs in the other.', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'no-orphans', comment: 'Nothing imports this file: delete it or use it.', severity: 'error', from: { orphan: true, path: '^src/', pathNot: '\\.test\\.ts$' }, to: {} },
-    { name: 'resolvable', comment: 'This import does not resolve: check its path and package.json.', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    {
+      name: 'no-cycles',
+      comment: 'Break the cycle: one of the two files holds a piece that belongs in the other.',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'no-orphans',
+      comment: 'Nothing imports this file: delete it or use it.',
+      severity: 'error',
+      from: { orphan: true, path: '^src/', pathNot: '\\.test\\.ts$' },
+      to: {},
+    },
+    {
+      name: 'resolvable',
+      comment: 'This import does not resolve: check its path and package.json.',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
   ],
   options: {
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
     doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

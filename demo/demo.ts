@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
-import { becomeNode, type Host, plugIn } from './world.ts';
+import { becomeNode, type Host, ip, plugIn } from './world.ts';
 
 /* Runs inside a fresh network namespace, which it makes a node; see scripts/demo.sh. Every line marked with $ is a command that is really run. */
 
 const root = join(import.meta.dirname, '..');
-const paint = (style: Parameters<typeof styleText>[0], text: string) => (process.stdout.isTTY ? styleText(style, text) : text);
+const paint = (style: Parameters<typeof styleText>[0], text: string) =>
+  process.stdout.isTTY ? styleText(style, text) : text;
 const say = (text = '') => console.log(text);
 const title = (text: string) => say(`\n${paint(['bold', 'cyan'], text)}`);
 const nft = process.env['VIPMAP_NFT'] ?? 'nft';
@@ -16,7 +16,10 @@ const nft = process.env['VIPMAP_NFT'] ?? 'nft';
 function show(program: 'vipmap' | 'nft', ...args: readonly string[]): number {
   say(paint('bold', `$ ${program} ${args.map((arg) => (/[\s{}]/.test(arg) ? `'${arg}'` : arg)).join(' ')}`));
   const real = program === 'vipmap' ? [process.execPath, join(root, 'dist', 'vipmap.mjs')] : [nft];
-  const { status, stdout, stderr } = spawnSync(real[0] as string, [...real.slice(1), ...args], { cwd: root, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(real[0] as string, [...real.slice(1), ...args], {
+    cwd: root,
+    encoding: 'utf8',
+  });
   process.stdout.write(`${stdout}${stderr}`.replace(/^/gm, '  ').trimEnd() + '\n');
   return status ?? -1;
 }
@@ -28,7 +31,8 @@ async function tryOut(who: string, host: Host, target: string, times: number): P
   const counts = new Map<string, number>();
   for (const reply of replies) counts.set(reply, (counts.get(reply) ?? 0) + 1);
   say(`  ${who} connects to ${paint('bold', target)} ${times} times:`);
-  for (const [reply, count] of [...counts].sort()) say(`    ${String(count).padStart(3)} x  ${paint(reply.includes('saw') ? 'green' : 'yellow', reply)}`);
+  for (const [reply, count] of [...counts].sort())
+    say(`    ${String(count).padStart(3)} x  ${paint(reply.includes('saw') ? 'green' : 'yellow', reply)}`);
 }
 
 const settings = ['--node', 'worker-1', '--cluster-cidr', '10.244.0.0/16'];
@@ -51,6 +55,8 @@ const [podA, podB, podC, client, outside] = await Promise.all([
   plugIn('client', '10.244.1.9'),
   plugIn('outside', '203.0.113.9'),
 ]);
+// What the node does not know goes outside, as on most nodes.
+ip('route add default via 203.0.113.9 dev outside onlink');
 const names = [
   [podA, 'pod-a'],
   [podB, 'pod-b'],
@@ -62,7 +68,9 @@ await tryOut('client', client, '10.96.0.10:80', 1);
 
 title('The cluster’s services, into the kernel');
 show('vipmap', 'apply', ...before);
-say('\nConnections to the cluster IP spread over the three pods. They see the client’s own address, since it is a pod:');
+say(
+  '\nConnections to the cluster IP spread over the three pods. They see the client’s own address, since it is a pod:',
+);
 await tryOut('client', client, '10.96.0.10:80', 12);
 say('From outside through the node port, the pods see the node: it masquerades, so that answers come back its way:');
 await tryOut('outside', outside, '192.168.0.2:30080', 12);
@@ -100,5 +108,4 @@ title('Clean-up');
 show('vipmap', 'cleanup');
 for (const host of [podA, podB, podC, client, outside]) host.stop();
 say('The namespace goes with this process; nothing outside it was touched.');
-await sleep(0);
 process.exit(0);

@@ -17,6 +17,8 @@ await build({
   keepNames: true,
   define: { __VIPMAP_VERSION__: JSON.stringify(version) },
   // Some dependencies are CommonJS and ask for Node's modules by require.
-  banner: { js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
+  },
 });
 chmodSync(new URL('../dist/vipmap.mjs', import.meta.url), 0o755);

@@ -78,7 +78,15 @@ const servicePorts = fc.uniqueArray(servicePort, {
   selector: (each) => [each.namespace, each.service, each.portName, each.protocol, each.family].join(' '),
 });
 
-function state(services: readonly ServicePort[], serviceCidrs: readonly string[], rest: { detectLocal: ProxyState['detectLocal']; nodePortAddresses: ProxyState['nodePortAddresses']; masqueradeAll: boolean }): ProxyState {
+function state(
+  services: readonly ServicePort[],
+  serviceCidrs: readonly string[],
+  rest: {
+    detectLocal: ProxyState['detectLocal'];
+    nodePortAddresses: ProxyState['nodePortAddresses'];
+    masqueradeAll: boolean;
+  },
+): ProxyState {
   return {
     nodeName: 'node-1',
     zone: 'zone-a',
@@ -91,7 +99,9 @@ function state(services: readonly ServicePort[], serviceCidrs: readonly string[]
 
 const cidrs = fc.subarray(['10.96.0.0/16', '10.96.0.0/24', '10.97.0.0/16', 'fd00:10:96::/112']);
 
-export const proxyState: fc.Arbitrary<ProxyState> = fc.tuple(servicePorts, cidrs, settings).map(([services, ranges, rest]) => state(services, ranges, rest));
+export const proxyState: fc.Arbitrary<ProxyState> = fc
+  .tuple(servicePorts, cidrs, settings)
+  .map(([services, ranges, rest]) => state(services, ranges, rest));
 
 /** States of one node over time: its settings stay, its services and ranges change. */
 export const proxyStates: fc.Arbitrary<readonly ProxyState[]> = fc

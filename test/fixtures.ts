@@ -32,7 +32,8 @@ export async function readFixture(name: string): Promise<Fixture> {
   const folder = join(root, name);
   const packetsFile = load(readFileSync(join(folder, 'packets.yaml'), 'utf8')) as PacketsFile;
   const stateFiles = [join(folder, 'cluster.yaml')];
-  for (let step = 2; existsSync(join(folder, `step-${step}.yaml`)); step++) stateFiles.push(join(folder, `step-${step}.yaml`));
+  for (let step = 2; existsSync(join(folder, `step-${step}.yaml`)); step++)
+    stateFiles.push(join(folder, `step-${step}.yaml`));
   const ownConfig = join(folder, 'config.yaml');
   const configFile = existsSync(ownConfig) ? ownConfig : join(root, 'config.yaml');
   const settings = mergeSettings((await readConfig(configFile)).settings, {});
@@ -46,7 +47,16 @@ export async function readFixture(name: string): Promise<Fixture> {
     states.push(built.state);
     nodeAddresses = given ?? built.nodeAddresses;
   }
-  return { name, about: packetsFile.about, nodeName, stateFiles, configFile, states, nodeAddresses, packets: packetsFile.packets };
+  return {
+    name,
+    about: packetsFile.about,
+    nodeName,
+    stateFiles,
+    configFile,
+    states,
+    nodeAddresses,
+    packets: packetsFile.packets,
+  };
 }
 
 /** Where a packet comes in, as packets-file.ts says. */

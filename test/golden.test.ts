@@ -28,7 +28,9 @@ async function goldensOf(name: string, skeleton: Ruleset): Promise<ReadonlyMap<s
     goldens.set(`${i + 1}.nft`, printTransaction(transaction));
     if (i > 0) {
       const ownerOf = indexOwners(state.servicePorts, states[i - 1]?.servicePorts ?? []);
-      const words = describeTransaction(transaction, ownerOf).map(({ heading, lines }) => [heading, ...lines.map((line) => `  ${line}`)].join('\n'));
+      const words = describeTransaction(transaction, ownerOf).map(({ heading, lines }) =>
+        [heading, ...lines.map((line) => `  ${line}`)].join('\n'),
+      );
       goldens.set(`${i + 1}.txt`, `${words.join('\n')}\n`);
     }
     actual = applyTransaction(actual, transaction);

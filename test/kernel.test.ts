@@ -10,7 +10,9 @@ const entrance = await findEntrance(nftProgram);
 
 describeInside(entrance, 'a real kernel', (inside) => {
   it('keeps what is promised of it', async () => {
-    const results = JSON.parse(await runScriptInside(inside, join(import.meta.dirname, 'kernel', 'run-kernel-checks.ts'), [])) as Record<string, string>;
+    const results = JSON.parse(
+      await runScriptInside(inside, join(import.meta.dirname, 'kernel', 'run-kernel-checks.ts'), []),
+    ) as Record<string, string>;
     expect(Object.keys(results).length).toBeGreaterThan(5);
     expect(Object.entries(results).filter(([, fault]) => fault !== '')).toEqual([]);
   }, 300_000);
@@ -22,7 +24,10 @@ const fakes = join(import.meta.dirname, 'kernel', 'fake-nft');
 describe('nft that does not do its work', () => {
   const open = (name: string) => NftKernel.open({ program: join(fakes, name), timeoutMs: 1000 });
   const failureOf = async (promise: Promise<unknown>): Promise<KernelError> => {
-    const error = await promise.then(() => undefined, (caught: unknown) => caught);
+    const error = await promise.then(
+      () => undefined,
+      (caught: unknown) => caught,
+    );
     if (!(error instanceof KernelError)) throw new Error(`expected a KernelError, got ${String(error)}`);
     return error;
   };

@@ -10,7 +10,9 @@ const entrance = await findEntrance(nftProgram);
 describeInside(entrance, 'packets, in the kernel', (inside) => {
   let faults: Readonly<Record<string, readonly string[]>> = {};
   beforeAll(async () => {
-    faults = JSON.parse(await runScriptInside(inside, join(import.meta.dirname, 'kernel', 'run-fixtures.ts'), [])) as typeof faults;
+    faults = JSON.parse(
+      await runScriptInside(inside, join(import.meta.dirname, 'kernel', 'run-fixtures.ts'), []),
+    ) as typeof faults;
   }, 900_000);
 
   it.each(fixtureNames)('%s', (name) => {

@@ -30,19 +30,26 @@ function expected({ expect: what, masquerade = false, sticky = false }: PacketSp
   return { endpoints: sticky ? 'one of them' : [...what].sort(), masquerade };
 }
 
-function describeOutcome(fixture: Fixture, ruleset: Ruleset, spec: PacketSpec, memory: Map<string, Map<string, string>>) {
+function describeOutcome(
+  fixture: Fixture,
+  ruleset: Ruleset,
+  spec: PacketSpec,
+  memory: Map<string, Map<string, string>>,
+) {
   const packet = packetOf(spec, fixture.nodeAddresses);
   const trace = () => tracePacket(ruleset, packet, { localAddresses: new Set(fixture.nodeAddresses), memory });
   const outcomes = trace();
   const [first] = outcomes as [TraceOutcome];
   if (first.verdict !== 'passed') return { verdict: first.verdict === 'dropped' ? 'drop' : 'reject' };
-  if (first.destination === packet.destination && first.port === packet.port && typeof spec.expect === 'string') return { verdict: 'untouched' };
-  const reached = (all: readonly TraceOutcome[]) => [...new Set(all.map(({ destination, port }) => hostPort(destination, port)))].sort();
+  if (first.destination === packet.destination && first.port === packet.port && typeof spec.expect === 'string')
+    return { verdict: 'untouched' };
+  const reached = (all: readonly TraceOutcome[]) =>
+    [...new Set(all.map(({ destination, port }) => hostPort(destination, port)))].sort();
   const masquerade = first.isMasqueraded;
   if (spec.sticky !== true) return { endpoints: reached(outcomes), masquerade };
   // The first connection was just remembered: the next ones must all follow it.
   const next = [...reached(trace()), ...reached(trace())];
-  const isOne = new Set(next).size === 1 && Array.isArray(spec.expect) && spec.expect.includes(next[0] as string);
+  const isOne = new Set(next).size === 1 && Array.isArray(spec.expect) && spec.expect.includes(next[0]);
   return { endpoints: isOne ? 'one of them' : next, masquerade };
 }
 

@@ -17,17 +17,19 @@ const numRuns = 300;
 
 /** Compares what counts: sets without elements may be absent, and chains made on demand may be left over. */
 function normalized(ruleset: Ruleset, desired: Ruleset) {
-  return families.flatMap((family) => ruleset[family] ?? []).map(({ family, chains, sets, elements }) => ({
-    family,
-    chains: [...chains.values()]
-      .filter(({ name }) => desired[family]?.chains.has(name) === true || chainOnDemand(family, name) === undefined)
-      .sort((a, b) => (a.name < b.name ? -1 : 1)),
-    sets: [...sets.keys()].sort(),
-    elements: [...elements]
-      .filter(([, entries]) => entries.size > 0)
-      .map(([set, entries]) => [set, [...entries].sort()] as const)
-      .sort(([a], [b]) => (a < b ? -1 : 1)),
-  }));
+  return families
+    .flatMap((family) => ruleset[family] ?? [])
+    .map(({ family, chains, sets, elements }) => ({
+      family,
+      chains: [...chains.values()]
+        .filter(({ name }) => desired[family]?.chains.has(name) === true || chainOnDemand(family, name) === undefined)
+        .sort((a, b) => (a.name < b.name ? -1 : 1)),
+      sets: [...sets.keys()].sort(),
+      elements: [...elements]
+        .filter(([, entries]) => entries.size > 0)
+        .map(([set, entries]) => [set, [...entries].sort()] as const)
+        .sort(([a], [b]) => (a < b ? -1 : 1)),
+    }));
 }
 
 const text = (compiled: Compiled) => printTransaction(planTransaction(compiled.ruleset, {}));
@@ -58,7 +60,9 @@ describe('compile', () => {
         for (const state of states) slots = compile(state, slots).slots;
         const last = states.at(-1) as (typeof states)[number];
         const compiled = compile(last, slots);
-        expect(planTransaction(compile(last, slotsOfRuleset(compiled.ruleset)).ruleset, compiled.ruleset).commands).toEqual([]);
+        expect(
+          planTransaction(compile(last, slotsOfRuleset(compiled.ruleset)).ruleset, compiled.ruleset).commands,
+        ).toEqual([]);
       }),
       { numRuns },
     );
@@ -130,17 +134,31 @@ describe('print and parse', () => {
 /** A listing as nft prints it, from our own printers. */
 function listingOf(table: Table) {
   const family = table.family;
-  const added = (JSON.parse(printTransactionJson(planTransaction({ ip: table, ip6: { ...table, family: 'ip6' } }, {}))) as { nftables: { add: Record<string, Record<string, unknown>> }[] }).nftables.map(({ add }) => add);
-  const elements = new Map(added.filter(({ element }) => element?.['family'] === family).map(({ element }) => [element?.['name'], element?.['elem']]));
+  const added = (
+    JSON.parse(printTransactionJson(planTransaction({ ip: table, ip6: { ...table, family: 'ip6' } }, {}))) as {
+      nftables: { add: Record<string, Record<string, unknown>> }[];
+    }
+  ).nftables.map(({ add }) => add);
+  const elements = new Map(
+    added
+      .filter(({ element }) => element?.['family'] === family)
+      .map(({ element }) => [element?.['name'], element?.['elem']]),
+  );
   return {
     nftables: [
       { metainfo: { json_schema_version: 1 } },
       { table: { family, name: 'vipmap' } },
       ...[...table.chains.values()].map(({ name, base }) => ({
-        chain: { family, name, ...(base && { type: base.type, hook: base.hook, prio: base.priority, policy: 'accept' }) },
+        chain: {
+          family,
+          name,
+          ...(base && { type: base.type, hook: base.hook, prio: base.priority, policy: 'accept' }),
+        },
       })),
       ...[...table.chains.values()].flatMap(({ name, rules }) =>
-        rules.map(({ statements, comment }) => ({ rule: { chain: name, expr: statements.map(statementJson), ...(comment !== undefined && { comment }) } })),
+        rules.map(({ statements, comment }) => ({
+          rule: { chain: name, expr: statements.map(statementJson), ...(comment !== undefined && { comment }) },
+        })),
       ),
       ...[...table.sets.values()].map(({ name, key, data, flags, size }) => ({
         [data === undefined ? 'set' : 'map']: {

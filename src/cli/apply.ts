@@ -10,7 +10,10 @@ import { plural, type Reporter, writeData } from './terminal.ts';
 export function addApplyCommand(program: Command): void {
   addKernelOptions(addInputOptions(program.command('apply')))
     .description('make this kernel do what a state asks for, once; what is right already stays untouched')
-    .addHelpText('after', '\nExample:\n  sudo vipmap apply --state cluster.yaml --node worker-1 --config /var/lib/kube-proxy/config.conf')
+    .addHelpText(
+      'after',
+      '\nExample:\n  sudo vipmap apply --state cluster.yaml --node worker-1 --config /var/lib/kube-proxy/config.conf',
+    )
     .action(async (options: InputOptions) => {
       const start = performance.now();
       const kernel = await openKernel(options);
@@ -24,9 +27,14 @@ export function addApplyCommand(program: Command): void {
       const applied = { commands: result.applied.flatMap((transaction) => transaction.commands) };
       await writeData(printDescriptions(describeTransaction(applied, result.ownerOf)));
       reportSetAside(reporter, result.setAside);
-      if (result.forgetError !== undefined) reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
-      if (result.forgotten > 0) reporter.info(`${plural(result.forgotten, 'remembered client')} of endpoints that left forgotten`);
-      const changed = applied.commands.length === 0 ? 'nothing to change' : `${plural(applied.commands.length, 'command')} in ${plural(result.applied.length, 'transaction')}`;
+      if (result.forgetError !== undefined)
+        reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
+      if (result.forgotten > 0)
+        reporter.info(`${plural(result.forgotten, 'remembered client')} of endpoints that left forgotten`);
+      const changed =
+        applied.commands.length === 0
+          ? 'nothing to change'
+          : `${plural(applied.commands.length, 'command')} in ${plural(result.applied.length, 'transaction')}`;
       reporter.info(`${changed}, ${seconds(performance.now() - start)} in all (${times.join(', ')})`);
       if (result.setAside.length > 0) process.exitCode = 1;
     });

@@ -16,7 +16,9 @@ export function addCleanupCommand(program: Command): void {
         const table = await kernel.readTable(family);
         if (table === undefined) continue;
         await kernel.apply({ commands: [{ kind: 'table', verb: 'delete', family }] });
-        await writeData(`removed table ${family} ${tableName} (${table.chains.size} chains, ${table.sets.size} sets and maps)\n`);
+        await writeData(
+          `removed table ${family} ${tableName} (${table.chains.size} chains, ${table.sets.size} sets and maps)\n`,
+        );
         removed++;
       }
       if (removed === 0) reporter.info(`nothing to remove: there is no table ip ${tableName} or ip6 ${tableName}`);

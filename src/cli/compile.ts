@@ -15,7 +15,11 @@ type Output = 'nft' | 'json' | 'summary';
 export function addCompileCommand(program: Command): void {
   addInputOptions(program.command('compile'))
     .description('print the rules that a state asks for, without touching a kernel')
-    .addOption(new Option('-o, --output <form>', 'nft: a script for nft -f; json: the same for nft -j -f; summary').choices(['nft', 'json', 'summary']).default('nft'))
+    .addOption(
+      new Option('-o, --output <form>', 'nft: a script for nft -f; json: the same for nft -j -f; summary')
+        .choices(['nft', 'json', 'summary'])
+        .default('nft'),
+    )
     .addHelpText(
       'after',
       `
@@ -56,8 +60,10 @@ function printSummary(state: ProxyState, { ruleset, conflicts }: Compiled): stri
       `${familyName[family]}: ${plural(servicePorts.length, 'service port')} with ${plural(endpoints, 'endpoint')}`,
       `table ${family} ${tableName}: ${plural(table.chains.size, 'chain')}, ${plural(table.sets.size, 'set')} and maps, ${plural(countElements(table), 'element')}`,
     );
-    for (const [set, elements] of table.elements) if (elements.size > 0) lines.push(`  ${set.padEnd(32)}${elements.size.toLocaleString('en').padStart(10)}`);
+    for (const [set, elements] of table.elements)
+      if (elements.size > 0) lines.push(`  ${set.padEnd(32)}${elements.size.toLocaleString('en').padStart(10)}`);
   }
-  if (conflicts.length > 0) lines.push('', plural(conflicts.length, 'frontend') + ' left out, since another service has it');
+  if (conflicts.length > 0)
+    lines.push('', plural(conflicts.length, 'frontend') + ' left out, since another service has it');
   return `${lines.join('\n')}\n`;
 }

@@ -12,13 +12,24 @@ export const differsExitCode = 3;
 
 export function addDiffCommand(program: Command): void {
   addKernelOptions(addInputOptions(program.command('diff')))
-    .description("say what applying a state would change in this kernel, and change nothing; exit code 0: nothing, 3: something")
-    .addOption(new Option('-o, --output <form>', 'words; or the transaction as nft text or JSON').choices(['words', 'nft', 'json']).default('words'))
-    .addHelpText('after', '\nExample:\n  vipmap diff --state cluster.yaml --node worker-1 && echo "the kernel is as it should be"')
+    .description(
+      'say what applying a state would change in this kernel, and change nothing; exit code 0: nothing, 3: something',
+    )
+    .addOption(
+      new Option('-o, --output <form>', 'words; or the transaction as nft text or JSON')
+        .choices(['words', 'nft', 'json'])
+        .default('words'),
+    )
+    .addHelpText(
+      'after',
+      '\nExample:\n  vipmap diff --state cluster.yaml --node worker-1 && echo "the kernel is as it should be"',
+    )
     .action(async (options: InputOptions & { output: 'words' | 'nft' | 'json' }) => {
       const kernel = await openKernel(options);
       const { state, reporter } = await readInputs(options, 'kernel');
-      const { compiled, transaction, ownerOf } = await compareWithKernel(kernel, state, (part) => reporter.stage(`${part} done`));
+      const { compiled, transaction, ownerOf } = await compareWithKernel(kernel, state, (part) =>
+        reporter.stage(`${part} done`),
+      );
       reportConflicts(reporter, compiled.conflicts);
       if (transaction.commands.length === 0) {
         reporter.info('no difference');

@@ -13,17 +13,28 @@ import { type Packet, tracePacket, type TraceOutcome } from '../ruleset/nftables
 export type Explanation = readonly (readonly [label: string, text: string])[];
 
 /** The way of a connection's first packet through the compiled ruleset, in words. The verdict is what the ruleset does (traced), the reasons come from the state. */
-export function explainPacket(state: ProxyState, compiled: Compiled, packet: Packet, nodeAddresses: readonly Ip[]): Explanation {
+export function explainPacket(
+  state: ProxyState,
+  compiled: Compiled,
+  packet: Packet,
+  nodeAddresses: readonly Ip[],
+): Explanation {
   const outcomes = tracePacket(compiled.ruleset, packet, { localAddresses: new Set(nodeAddresses) });
   const first = outcomes[0] as TraceOutcome;
   const source = sourceOf(state, packet);
   const frontend = findFrontend(state, compiled, packet, nodeAddresses);
   return [
-    ['packet', `${packet.protocol.toUpperCase()} from ${packet.source} (${source.words}) to ${hostPort(packet.destination, packet.port)}`],
+    [
+      'packet',
+      `${packet.protocol.toUpperCase()} from ${packet.source} (${source.words}) to ${hostPort(packet.destination, packet.port)}`,
+    ],
     ...(frontend === undefined ? [noFrontend(state, packet)] : explainFrontend(state, frontend, source.isInside)),
     ...first.steps
       .filter(({ rule }) => rule.statements.at(-1)?.kind !== 'jump')
-      .map(({ hook, chain, rule, element }): readonly [string, string] => ['rule', `${hook}: ${chain}: ${printRule(rule)}${element === undefined ? '' : `   [${element}]`}`]),
+      .map(({ hook, chain, rule, element }): readonly [string, string] => [
+        'rule',
+        `${hook}: ${chain}: ${printRule(rule)}${element === undefined ? '' : `   [${element}]`}`,
+      ]),
     ['masquerade', masqueradeWords(first, packet)],
     ['verdict', verdictWords(outcomes, packet)],
   ];
@@ -33,8 +44,12 @@ function sourceOf(state: ProxyState, packet: Packet): { words: string; isInside:
   if (packet.device === undefined) return { words: 'the node itself', isInside: true };
   const { detectLocal } = state;
   const podCidr = detectLocal.kind === 'cidr' ? detectLocal.cidrs[familyOf(packet.source)] : undefined;
-  if (podCidr !== undefined && cidrContains(podCidr, packet.source)) return { words: `a pod, being in ${printCidr(podCidr)}`, isInside: true };
-  if (detectLocal.kind === 'interface' && (detectLocal.isPrefix ? packet.device.startsWith(detectLocal.name) : packet.device === detectLocal.name)) {
+  if (podCidr !== undefined && cidrContains(podCidr, packet.source))
+    return { words: `a pod, being in ${printCidr(podCidr)}`, isInside: true };
+  if (
+    detectLocal.kind === 'interface' &&
+    (detectLocal.isPrefix ? packet.device.startsWith(detectLocal.name) : packet.device === detectLocal.name)
+  ) {
     return { words: `a pod, coming in by ${packet.device}`, isInside: true };
   }
   if (detectLocal.kind === 'none' || (detectLocal.kind === 'cidr' && podCidr === undefined)) {
@@ -44,9 +59,16 @@ function sourceOf(state: ProxyState, packet: Packet): { words: string; isInside:
 }
 
 /** Who owns the frontend is what the ruleset says: of two services that claim one, only one is in it. */
-function findFrontend(state: ProxyState, compiled: Compiled, packet: Packet, nodeAddresses: readonly Ip[]): Frontend | undefined {
+function findFrontend(
+  state: ProxyState,
+  compiled: Compiled,
+  packet: Packet,
+  nodeAddresses: readonly Ip[],
+): Frontend | undefined {
   const family = familyOf(packet.destination);
-  const losers = new Set(compiled.conflicts.map(({ frontend }) => `${servicePortName(frontend.servicePort)} ${printFrontend(frontend)}`));
+  const losers = new Set(
+    compiled.conflicts.map(({ frontend }) => `${servicePortName(frontend.servicePort)} ${printFrontend(frontend)}`),
+  );
   const addresses = state.nodePortAddresses[family];
   const takesNodePorts =
     addresses.kind === 'some' ? addresses.ips.includes(packet.destination) : nodeAddresses.includes(packet.destination);
@@ -61,10 +83,17 @@ function findFrontend(state: ProxyState, compiled: Compiled, packet: Packet, nod
 function noFrontend(state: ProxyState, packet: Packet): readonly [string, string] {
   const owner = state.servicePorts.find(({ clusterIp }) => clusterIp === packet.destination);
   if (owner !== undefined) {
-    return ['frontend', `none: ${packet.destination} is the cluster IP of ${owner.namespace}/${owner.service}, which has no port ${packet.port}/${packet.protocol}`];
+    return [
+      'frontend',
+      `none: ${packet.destination} is the cluster IP of ${owner.namespace}/${owner.service}, which has no port ${packet.port}/${packet.protocol}`,
+    ];
   }
   const range = state.serviceCidrs.find((cidr) => cidrContains(cidr, packet.destination));
-  if (range !== undefined) return ['frontend', `none: ${packet.destination} lies in the service range ${printCidr(range)}, and no service has it`];
+  if (range !== undefined)
+    return [
+      'frontend',
+      `none: ${packet.destination} lies in the service range ${printCidr(range)}, and no service has it`,
+    ];
   return ['frontend', `none: no service has ${hostPort(packet.destination, packet.port)}/${packet.protocol}`];
 }
 
@@ -84,12 +113,16 @@ function explainFrontend(state: ProxyState, frontend: Frontend, isInside: boolea
     ],
     ['endpoints', listWords(list, servicePort.endpoints, categorized.hasAnyEndpoints)],
   ];
-  if (list === categorized.cluster && servicePort.endpoints.some(hasHints)) lines.push(['hints', hintWords(categorized.topology, state)]);
+  if (list === categorized.cluster && servicePort.endpoints.some(hasHints))
+    lines.push(['hints', hintWords(categorized.topology, state)]);
   if (kind === 'load-balancer-ip' && servicePort.loadBalancerSourceRanges.length > 0) {
     lines.push(['source ranges', `only from ${servicePort.loadBalancerSourceRanges.map(printCidr).join(', ')}`]);
   }
   if (servicePort.affinityTimeoutSeconds !== undefined) {
-    lines.push(['affinity', `a client stays with its endpoint for ${servicePort.affinityTimeoutSeconds} s after its last new connection; below is what a new client meets`]);
+    lines.push([
+      'affinity',
+      `a client stays with its endpoint for ${servicePort.affinityTimeoutSeconds} s after its last new connection; below is what a new client meets`,
+    ]);
   }
   return lines;
 }
@@ -130,15 +163,21 @@ function hintWords(topology: TopologyMode, state: ProxyState): string {
 
 function masqueradeWords({ verdict, isMasqueraded, destination, port }: TraceOutcome, packet: Packet): string {
   if (verdict !== 'passed') return 'does not come to it';
-  if (!isMasqueraded) return destination === packet.destination && port === packet.port ? 'no: nothing of ours concerns it' : `no: the endpoint sees ${packet.source}`;
-  return destination === packet.source ? "yes: the endpoint reaches itself, and would otherwise answer itself directly" : "yes: the endpoint sees the node's address, and answers through the node";
+  if (!isMasqueraded)
+    return destination === packet.destination && port === packet.port
+      ? 'no: nothing of ours concerns it'
+      : `no: the endpoint sees ${packet.source}`;
+  return destination === packet.source
+    ? 'yes: the endpoint reaches itself, and would otherwise answer itself directly'
+    : "yes: the endpoint sees the node's address, and answers through the node";
 }
 
 function verdictWords(outcomes: readonly TraceOutcome[], packet: Packet): string {
   const [first] = outcomes as [TraceOutcome];
   if (first.verdict === 'rejected') return 'rejected (ICMP port unreachable)';
   if (first.verdict === 'dropped') return 'dropped, without an answer';
-  if (first.destination === packet.destination && first.port === packet.port) return 'left alone: it goes where the node’s routes send it';
+  if (first.destination === packet.destination && first.port === packet.port)
+    return 'left alone: it goes where the node’s routes send it';
   const targets = [...new Set(outcomes.map(({ destination, port }) => hostPort(destination, port)))];
   return targets.length === 1 ? `sent to ${targets[0]}` : `sent to one of ${targets.join(', ')}, at random`;
 }

@@ -15,7 +15,9 @@ interface ExplainOptions extends InputOptions {
 }
 
 export function addExplainCommand(program: Command): void {
-  addInputOptions(program.command('explain').argument('<address:port[/protocol]>', 'where the packet is sent; tcp unless said'))
+  addInputOptions(
+    program.command('explain').argument('<address:port[/protocol]>', 'where the packet is sent; tcp unless said'),
+  )
     .description("tell a packet's way: frontend, service, policy, endpoints, masquerade, verdict")
     .requiredOption('--from <ip>', 'who sends it; an address of the node means the node itself')
     .option('--device <name>', 'the interface that it comes in by, where pods are told by interface')
@@ -31,13 +33,21 @@ Example:
       const source = parseIp(options.from);
       if (source === undefined) throw new UsageError(`--from: "${options.from}" is not an IP address`);
       if (source.includes(':') !== destination.includes(':')) {
-        throw new UsageError(`--from: ${source} and ${destination} are of different address families; a connection has one`);
+        throw new UsageError(
+          `--from: ${source} and ${destination} are of different address families; a connection has one`,
+        );
       }
       const { state, nodeAddresses, reporter } = await readInputs(options, 'node-object');
       const compiled = compile(state);
       reportConflicts(reporter, compiled.conflicts);
       const isNode = nodeAddresses.includes(source) || Object.values(state.nodeIps).includes(source);
-      const packet: Packet = { source, destination, port, protocol, ...(isNode ? {} : { device: options.device ?? 'eth0' }) };
+      const packet: Packet = {
+        source,
+        destination,
+        port,
+        protocol,
+        ...(isNode ? {} : { device: options.device ?? 'eth0' }),
+      };
       const lines = explainPacket(state, compiled, packet, nodeAddresses).map(
         ([label, text]) => `${paint(process.stdout, 'bold', label.padEnd(14))} ${text}\n`,
       );
@@ -51,7 +61,9 @@ function parseTarget(target: string): { destination: Ip; port: number; protocol:
   const port = parsePort(Number(match?.[3]));
   const protocol = parseProtocol((match?.[4] ?? 'tcp').toUpperCase());
   if (destination === undefined || port === undefined || protocol === undefined) {
-    throw new UsageError(`"${target}" is not an address, port and protocol; give e.g. 10.96.0.10:53/udp or [fd00::a]:443/tcp`);
+    throw new UsageError(
+      `"${target}" is not an address, port and protocol; give e.g. 10.96.0.10:53/udp or [fd00::a]:443/tcp`,
+    );
   }
   return { destination, port, protocol };
 }

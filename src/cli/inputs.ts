@@ -38,16 +38,25 @@ const collect = (value: string, previous: readonly string[] | undefined) => [...
 export function addInputOptions(command: Command): Command {
   return addLogFormat(command)
     .addOption(
-      new Option('--state <path>', 'cluster objects as kubectl prints them (YAML or JSON): a file, a folder, or - for standard input; repeatable')
+      new Option(
+        '--state <path>',
+        'cluster objects as kubectl prints them (YAML or JSON): a file, a folder, or - for standard input; repeatable',
+      )
         .argParser(collect)
         .makeOptionMandatory(),
     )
     .option('--node <name>', "the node to compile for (default: the state's only node, else this host's name)")
     .option('--mode <mode>', 'the proxy mode: nftables', 'nftables')
-    .option('--config <file>', "kube-proxy's configuration file (KubeProxyConfiguration v1alpha1, or kubeadm's ConfigMap)")
+    .option(
+      '--config <file>',
+      "kube-proxy's configuration file (KubeProxyConfiguration v1alpha1, or kubeadm's ConfigMap)",
+    )
     .option('--node-addresses <ips>', "the addresses of the node's interfaces, by commas")
     .option('--cluster-cidr <cidrs>', 'where pods have their addresses, by commas; overrides clusterCIDR')
-    .option('--detect-local-mode <mode>', 'how pods are told: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix')
+    .option(
+      '--detect-local-mode <mode>',
+      'how pods are told: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix',
+    )
     .option('--pod-bridge-interface <name>', 'the bridge that pods are behind (BridgeInterface)')
     .option('--pod-interface-name-prefix <prefix>', "how pods' interfaces begin (InterfaceNamePrefix)")
     .option('--masquerade-all', 'masquerade all traffic to cluster IPs')
@@ -58,7 +67,9 @@ export function addInputOptions(command: Command): Command {
 }
 
 export function addLogFormat(command: Command): Command {
-  return command.addOption(new Option('--log-format <format>', 'messages as text or as JSON lines').choices(['text', 'json']).default('text'));
+  return command.addOption(
+    new Option('--log-format <format>', 'messages as text or as JSON lines').choices(['text', 'json']).default('text'),
+  );
 }
 
 export function addKernelOptions(command: Command): Command {
@@ -84,12 +95,18 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   const reporter = createReporter(options.logFormat);
   const { settings, problems: configProblems } = await readSettings(options);
   requireNftables(options.mode);
-  if (settings.fileMode === 'ipvs') reporter.warn(`${options.config}: mode "ipvs" is not what runs here: mode nftables is compiled`);
+  if (settings.fileMode === 'ipvs')
+    reporter.warn(`${options.config}: mode "ipvs" is not what runs here: mode nftables is compiled`);
   const { objects, problems: manifestProblems, passedOver } = await readManifests(options.state);
   reporter.stage('read the objects, building the state');
   const nodeName = chooseNodeName(objects, options.node ?? settings.hostnameOverride, hostname());
-  const given = parseAddresses(options.nodeAddresses) ?? (defaultAddresses === 'kernel' ? readNodeAddresses() : undefined);
-  const built = buildProxyState(objects, { nodeName, settings, ...(given === undefined ? {} : { nodeAddresses: given }) });
+  const given =
+    parseAddresses(options.nodeAddresses) ?? (defaultAddresses === 'kernel' ? readNodeAddresses() : undefined);
+  const built = buildProxyState(objects, {
+    nodeName,
+    settings,
+    ...(given === undefined ? {} : { nodeAddresses: given }),
+  });
   const problems = [...configProblems, ...manifestProblems, ...built.problems];
   reportProblems(reporter, problems);
   if (passedOver.size > 0) {
@@ -117,7 +134,10 @@ function requireNftables(mode: string): void {
 function parseAddresses(text: string | undefined): readonly Ip[] | undefined {
   return text?.split(',').map((part) => {
     const ip = parseIp(part.trim());
-    if (ip === undefined) throw new UsageError(`--node-addresses: "${part.trim()}" is not an IP address; give addresses by commas, e.g. 192.168.0.2,fd00::2`);
+    if (ip === undefined)
+      throw new UsageError(
+        `--node-addresses: "${part.trim()}" is not an IP address; give addresses by commas, e.g. 192.168.0.2,fd00::2`,
+      );
     return ip;
   });
 }
@@ -126,6 +146,8 @@ function parseAddresses(text: string | undefined): readonly Ip[] | undefined {
 const listedProblems = 50;
 
 function reportProblems(reporter: Reporter, problems: readonly Problem[]): void {
-  for (const { object, message } of problems.slice(0, listedProblems)) reporter.warn(`${object}: ${message}`, { object });
-  if (problems.length > listedProblems) reporter.warn(`${plural(problems.length - listedProblems, 'more problem')} of this kind`);
+  for (const { object, message } of problems.slice(0, listedProblems))
+    reporter.warn(`${object}: ${message}`, { object });
+  if (problems.length > listedProblems)
+    reporter.warn(`${plural(problems.length - listedProblems, 'more problem')} of this kind`);
 }

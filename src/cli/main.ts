@@ -12,7 +12,7 @@ const exitCodes = { failed: 1, usage: 2 } as const;
 
 async function main(args: readonly string[]): Promise<void> {
   const program = new Command('vipmap')
-    .description("A Kubernetes service proxy: Services and EndpointSlices compiled into one flat nftables ruleset")
+    .description('A Kubernetes service proxy: Services and EndpointSlices compiled into one flat nftables ruleset')
     .version(version)
     .showHelpAfterError('(vipmap --help, or vipmap COMMAND --help, says more)')
     .exitOverride();
@@ -21,14 +21,17 @@ async function main(args: readonly string[]): Promise<void> {
   addApplyCommand(program);
   addExplainCommand(program);
   addCleanupCommand(program);
-  for (const command of program.commands) command.exitOverride().showHelpAfterError(`(vipmap ${command.name()} --help says more)`);
+  for (const command of program.commands)
+    command.exitOverride().showHelpAfterError(`(vipmap ${command.name()} --help says more)`);
   await program.parseAsync([...args], { from: 'user' });
 }
 
 function exitCodeOf(error: unknown): number {
   // Commander has said already what was wrong with the call.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
-  const reporter = createReporter(process.argv.includes('json') && process.argv.includes('--log-format') ? 'json' : 'text');
+  const reporter = createReporter(
+    process.argv.includes('json') && process.argv.includes('--log-format') ? 'json' : 'text',
+  );
   if (error instanceof KernelError) {
     reporter.error(error.message, { failure: error.failure, ...error.details });
     return exitCodes.failed;
@@ -38,7 +41,8 @@ function exitCodeOf(error: unknown): number {
     return exitCodes.usage;
   }
   // Errors that we threw say all there is to say; of others, the way that led there is needed.
-  const isOurs = error instanceof Error && error.name !== 'Error' && !(error instanceof TypeError) && !(error instanceof RangeError);
+  const isOurs =
+    error instanceof Error && error.name !== 'Error' && !(error instanceof TypeError) && !(error instanceof RangeError);
   reporter.error(error instanceof Error ? (isOurs ? error.message : (error.stack ?? error.message)) : String(error));
   return exitCodes.failed;
 }

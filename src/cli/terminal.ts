@@ -46,7 +46,9 @@ type Style = Parameters<typeof styleText>[0];
 
 /** Colour on a terminal only, and not where NO_COLOR asks for none. */
 export function paint(stream: NodeJS.WriteStream, style: Style, text: string): string {
-  return stream.isTTY && process.env['NO_COLOR'] === undefined ? styleText(style, text, { validateStream: false }) : text;
+  return stream.isTTY && process.env['NO_COLOR'] === undefined
+    ? styleText(style, text, { validateStream: false })
+    : text;
 }
 
 /** Writes data and waits until it has gone, however large. */

@@ -60,7 +60,11 @@ function hasSameShape(desired: Table, actual: Table, spareChain: SpareChain): bo
   for (const set of desired.sets.values()) if (!isSameSet(set, actual.sets.get(set.name))) return false;
   for (const chain of actual.chains.values()) {
     const expected = desired.chains.get(chain.name);
-    if (expected === undefined ? !isEqual(spareChain(actual.family, chain.name), chain) : !isEqual(expected.base, chain.base)) {
+    if (
+      expected === undefined
+        ? !isEqual(spareChain(actual.family, chain.name), chain)
+        : !isEqual(expected.base, chain.base)
+    ) {
       return false;
     }
   }
@@ -94,12 +98,22 @@ function* changeChains(desired: Table, actual: Table): Generator<Command> {
 function* changeElements(desired: Table, actual: Table | undefined): Generator<ElementCommand> {
   for (const set of desired.sets.values()) {
     if (isDynamic(set)) continue;
-    yield* diffElements(desired.family, set, elementsOf(desired, set.name), actual ? elementsOf(actual, set.name) : noElements);
+    yield* diffElements(
+      desired.family,
+      set,
+      elementsOf(desired, set.name),
+      actual ? elementsOf(actual, set.name) : noElements,
+    );
   }
 }
 
 /** Deletes come before adds, so that an interval can take the place of one that it overlaps. */
-export function* diffElements(family: Family, set: SetDeclaration, desired: Elements, actual: Elements): Generator<ElementCommand> {
+export function* diffElements(
+  family: Family,
+  set: SetDeclaration,
+  desired: Elements,
+  actual: Elements,
+): Generator<ElementCommand> {
   for (const [key, value] of actual) {
     if (desired.get(key) !== value) yield { kind: 'element', verb: 'delete', family, set, key, value };
   }

@@ -18,7 +18,8 @@ export interface Kernel {
  * - `too-big`: the transaction does not fit the socket's buffer (in a user namespace); `full`: a set has reached its size
  * - `refused`: the kernel's validation said no; nothing was changed
  */
-export type KernelFailure = 'missing' | 'too-old' | 'crashed' | 'timeout' | 'not-permitted' | 'unsupported' | 'too-big' | 'full' | 'refused';
+export type KernelFailure =
+  'missing' | 'too-old' | 'crashed' | 'timeout' | 'not-permitted' | 'unsupported' | 'too-big' | 'full' | 'refused';
 
 export class KernelError extends Error {
   override readonly name = 'KernelError';

@@ -1,6 +1,12 @@
 import type { Family } from '../net/ip.ts';
 import { applyTransaction, RefusedCommand } from '../ruleset/nftables/apply-transaction.ts';
-import { type Elements, elementsOf, type Ruleset, type SetDeclaration, type Table } from '../ruleset/nftables/ruleset.ts';
+import {
+  type Elements,
+  elementsOf,
+  type Ruleset,
+  type SetDeclaration,
+  type Table,
+} from '../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../ruleset/nftables/transaction.ts';
 import { type Kernel, KernelError } from './kernel.ts';
 
@@ -17,15 +23,16 @@ export class MemoryKernel implements Kernel {
     this.fault = fault;
   }
 
-  apply(transaction: Transaction): Promise<void> {
+  async apply(transaction: Transaction): Promise<void> {
+    // Like a real one, it answers later.
+    await Promise.resolve();
     this.tried.push(transaction);
     try {
       this.fault(transaction);
       this.ruleset = applyTransaction(this.ruleset, transaction);
-      return Promise.resolve();
     } catch (error) {
-      if (!(error instanceof RefusedCommand)) return Promise.reject(error as Error);
-      return Promise.reject(new KernelError('refused', error.message, { stderr: error.message }));
+      if (!(error instanceof RefusedCommand)) throw error;
+      throw new KernelError('refused', error.message, { stderr: error.message });
     }
   }
 

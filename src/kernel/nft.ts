@@ -28,7 +28,7 @@ export class NftKernel implements Kernel {
     const version = /v(\d+)\.(\d+)(?:\.(\d+))?/.exec(result.stdout);
     const numbers = version?.slice(1).map((text) => Number(text ?? 0)) ?? [];
     if (result.exitCode !== 0 || numbers.length === 0 || isOlder(numbers, oldestNft)) {
-      const found = result.stdout.trim() || result.stderr.trim() || 'no version';
+      const found = `${result.stdout}${result.stderr}`.trim().split('\n')[0] || 'nothing';
       throw new KernelError(
         'too-old',
         `nft ${oldestNft.join('.')} or newer is needed, and "${kernel.#program}" says "${found}"; install a newer nftables (Debian 13 has one), or name the program by --nft or VIPMAP_NFT`,
@@ -89,7 +89,11 @@ export class NftKernel implements Kernel {
   #check(args: readonly string[], result: RunResult): void {
     if (result.exitCode === 0 && !result.timedOut) return;
     const failure = classify(result);
-    throw new KernelError(failure, explain(failure, this.#timeoutMs, result), details([this.#program, ...args].join(' '), result));
+    throw new KernelError(
+      failure,
+      explain(failure, this.#timeoutMs, result),
+      details([this.#program, ...args].join(' '), result),
+    );
   }
 }
 

@@ -19,7 +19,14 @@ export interface Frontend {
 /** Everything that leads to a service port, cluster IP first. */
 export function frontendsOf(servicePort: ServicePort): readonly Frontend[] {
   const { protocol, port, externalTrafficPolicy: external, internalTrafficPolicy: internal } = servicePort;
-  const at = (kind: FrontendKind, policy: TrafficPolicy) => (ip: Ip) => ({ kind, ip, protocol, port, policy, servicePort });
+  const at = (kind: FrontendKind, policy: TrafficPolicy) => (ip: Ip) => ({
+    kind,
+    ip,
+    protocol,
+    port,
+    policy,
+    servicePort,
+  });
   const frontends: Frontend[] = [
     at('cluster-ip', internal)(servicePort.clusterIp),
     ...servicePort.loadBalancerIps.map(at('load-balancer-ip', external)),

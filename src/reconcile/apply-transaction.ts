@@ -23,7 +23,11 @@ export interface ApplyResult {
  * Throws a KernelError where no part could be better than the whole: nft missing, crashed or hanging, no permission, or the tables'
  * own chains and sets refused.
  */
-export async function applyTransaction(kernel: Kernel, transaction: Transaction, ownerOf: OwnerOf): Promise<ApplyResult> {
+export async function applyTransaction(
+  kernel: Kernel,
+  transaction: Transaction,
+  ownerOf: OwnerOf,
+): Promise<ApplyResult> {
   const applied: Transaction[] = [];
   const setAside: SetAside[] = [];
   for (const chunk of chunkTransaction(transaction)) {

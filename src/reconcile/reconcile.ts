@@ -61,7 +61,10 @@ const attempts = 3;
  * Removes remembered affinity to endpoints that left. In a transaction of its own, after the main one: were it part of that, an entry
  * that expires in between would take the whole change down.
  */
-async function forgetStaleAffinity(kernel: Kernel, { compiled, actual }: Comparison): Promise<Pick<Reconciliation, 'forgotten' | 'forgetError'>> {
+async function forgetStaleAffinity(
+  kernel: Kernel,
+  { compiled, actual }: Comparison,
+): Promise<Pick<Reconciliation, 'forgotten' | 'forgetError'>> {
   for (let attempt = 1; ; attempt++) {
     try {
       const commands: ElementCommand[] = [];

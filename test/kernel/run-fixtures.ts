@@ -20,11 +20,21 @@ process.stdout.write(`${JSON.stringify(faults)}\n`);
 async function runFixture(fixture: Fixture): Promise<string[]> {
   const found: string[] = [];
   const demand = (what: string, ran: Ran, exitCode: number) => {
-    if (ran.exitCode !== exitCode) found.push(`${what}: exit code ${ran.exitCode}, not ${exitCode}: ${ran.stdout}${ran.stderr}`);
+    if (ran.exitCode !== exitCode)
+      found.push(`${what}: exit code ${ran.exitCode}, not ${exitCode}: ${ran.stdout}${ran.stderr}`);
   };
   await playground.setNodeAddresses(fixture.nodeAddresses);
   for (const [i, file] of fixture.stateFiles.entries()) {
-    const inputs = ['--state', file, '--config', fixture.configFile, '--node', fixture.nodeName, '--node-addresses', fixture.nodeAddresses.join(',')];
+    const inputs = [
+      '--state',
+      file,
+      '--config',
+      fixture.configFile,
+      '--node',
+      fixture.nodeName,
+      '--node-addresses',
+      fixture.nodeAddresses.join(','),
+    ];
     const step = `step ${i + 1}`;
     if (i === 0) {
       await vipmap(['cleanup']);

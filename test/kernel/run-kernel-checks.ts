@@ -20,7 +20,10 @@ const results: Record<string, string> = {};
 
 async function check(name: string, run: () => Promise<string | undefined>): Promise<void> {
   await nft(['flush', 'ruleset']);
-  results[name] = (await run().catch((error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error)))) ?? '';
+  results[name] =
+    (await run().catch((error: unknown) =>
+      error instanceof Error ? (error.stack ?? error.message) : String(error),
+    )) ?? '';
 }
 
 const stateOf = async (fixture: string, step = 1): Promise<ProxyState> => {
@@ -29,7 +32,11 @@ const stateOf = async (fixture: string, step = 1): Promise<ProxyState> => {
   return state;
 };
 const listing = async () => (await nft(['-s', 'list', 'ruleset'])).stdout;
-const sorted = (text: string) => text.split(/[\s,]+/).sort().join(' ');
+const sorted = (text: string) =>
+  text
+    .split(/[\s,]+/)
+    .sort()
+    .join(' ');
 
 const rich = await stateOf(richFixture);
 
@@ -51,10 +58,15 @@ await check('a refused transaction changes nothing', async () => {
   const { ruleset } = compile(rich);
   const set = ruleset.ip.sets.get('service-ips');
   if (set === undefined) return 'no set service-ips';
-  const add = (key: string, value: string) => ({ kind: 'element', verb: 'add', family: 'ip', set, key, value }) as const;
-  const error = await kernel.apply({ commands: [add('10.9.9.9 . tcp . 1', 'drop'), add('10.9.9.9 . tcp . 2', 'goto nowhere')] }).catch((caught: unknown) => caught);
-  if (!(error instanceof KernelError) || error.failure !== 'refused') return `expected to be refused, but: ${String(error)}`;
-  if (!/No such file or directory/.test(error.details.stderr ?? '')) return `nft's words are missing: ${error.details.stderr}`;
+  const add = (key: string, value: string) =>
+    ({ kind: 'element', verb: 'add', family: 'ip', set, key, value }) as const;
+  const error = await kernel
+    .apply({ commands: [add('10.9.9.9 . tcp . 1', 'drop'), add('10.9.9.9 . tcp . 2', 'goto nowhere')] })
+    .catch((caught: unknown) => caught);
+  if (!(error instanceof KernelError) || error.failure !== 'refused')
+    return `expected to be refused, but: ${String(error)}`;
+  if (!/No such file or directory/.test(error.details.stderr ?? ''))
+    return `nft's words are missing: ${error.details.stderr}`;
   return (await listing()) === before ? undefined : 'the ruleset changed';
 });
 
@@ -68,11 +80,14 @@ await check('what the kernel refuses is set aside, and the rest is programmed', 
   await nft(['add', 'element', 'ip', 'vipmap', 'service-ips', `{ ${victim[0]} : drop }`]);
   const elements = { commands: transaction.commands.filter(({ kind }) => kind === 'element') };
   const { setAside } = await applyTransaction(kernel, elements, indexOwners(rich.servicePorts));
-  if (setAside.length !== 1 || setAside[0]?.owner === undefined) return `set aside: ${JSON.stringify(setAside.map(({ owner }) => owner))}`;
+  if (setAside.length !== 1 || setAside[0]?.owner === undefined)
+    return `set aside: ${JSON.stringify(setAside.map(({ owner }) => owner))}`;
   // The next run starts from what the kernel holds and mends it.
   const after = await reconcile(kernel, rich);
   if (after.setAside.length > 0) return 'the next run could not mend it';
-  return (await compareWithKernel(kernel, rich)).transaction.commands.length === 0 ? undefined : 'the kernel still differs';
+  return (await compareWithKernel(kernel, rich)).transaction.commands.length === 0
+    ? undefined
+    : 'the kernel still differs';
 });
 
 await check('tables of others stay as they are, through apply, replacement and cleanup', async () => {
@@ -83,16 +98,28 @@ await check('tables of others stay as they are, through apply, replacement and c
   await reconcile(kernel, rich);
   await nft(['add', 'chain', 'ip', 'vipmap', 'somebodys-chain']);
   await reconcile(kernel, rich);
-  await kernel.apply({ commands: [{ kind: 'table', verb: 'delete', family: 'ip' }, { kind: 'table', verb: 'delete', family: 'ip6' }] });
+  await kernel.apply({
+    commands: [
+      { kind: 'table', verb: 'delete', family: 'ip' },
+      { kind: 'table', verb: 'delete', family: 'ip6' },
+    ],
+  });
   return (await own()) === before ? undefined : await own();
 });
 
 await check('a table of another shape is replaced in one transaction', async () => {
-  await nft(['-f', '-'], 'table ip vipmap {\n\tmap service-ips {\n\t\ttypeof ip daddr : verdict\n\t}\n\tchain old {\n\t\ttype nat hook prerouting priority -100;\n\t}\n}\n');
+  await nft(
+    ['-f', '-'],
+    'table ip vipmap {\n\tmap service-ips {\n\t\ttypeof ip daddr : verdict\n\t}\n\tchain old {\n\t\ttype nat hook prerouting priority -100;\n\t}\n}\n',
+  );
   const { applied } = await reconcile(kernel, rich);
-  const replacing = applied.filter(({ commands }) => commands.some(({ kind, verb }) => kind === 'table' && verb === 'delete'));
+  const replacing = applied.filter(({ commands }) =>
+    commands.some(({ kind, verb }) => kind === 'table' && verb === 'delete'),
+  );
   if (applied.length !== 1 || replacing.length !== 1) return `${applied.length} transactions`;
-  return (await compareWithKernel(kernel, rich)).transaction.commands.length === 0 ? undefined : 'the kernel still differs';
+  return (await compareWithKernel(kernel, rich)).transaction.commands.length === 0
+    ? undefined
+    : 'the kernel still differs';
 });
 
 await check('after a restart the table is adopted: slots come from the kernel and nothing is written', async () => {

@@ -11,11 +11,16 @@ export interface Ran {
 }
 
 /** Runs a program to its end, with an input, and never rejects: what it said and how it ended is what tests look at. */
-export function runProgram(program: string, args: readonly string[], input = '', env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+export function runProgram(
+  program: string,
+  args: readonly string[],
+  input = '',
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ran> {
   return new Promise((resolve) => {
     const done = (error: ExecFileException | null, stdout: string, stderr: string) => {
       const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
-      resolve({ exitCode, stdout, stderr: exitCode === -1 ? `${stderr}${String(error)}` : stderr });
+      resolve({ exitCode, stdout, stderr: exitCode === -1 ? `${stderr}${error?.message}` : stderr });
     };
     const child = execFile(program, args, { maxBuffer: 2 ** 29, env: { ...process.env, ...env } }, done);
     child.stdin?.on('error', () => undefined);

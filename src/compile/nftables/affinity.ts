@@ -1,7 +1,13 @@
 import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
 import { concat, payload, type Rule } from '../../ruleset/nftables/expression.ts';
-import { type Chain, type Elements, elementsOf, type SetDeclaration, type Table } from '../../ruleset/nftables/ruleset.ts';
+import {
+  type Chain,
+  type Elements,
+  elementsOf,
+  type SetDeclaration,
+  type Table,
+} from '../../ruleset/nftables/ruleset.ts';
 import { affinityMap, endpointMap, fields, lists, maps, shapes } from './names.ts';
 
 /** Clients remembered per table and protocol. A dynamic map without a size stops at 65,535, and says nothing. */

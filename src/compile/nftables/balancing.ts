@@ -45,7 +45,14 @@ export function balancingChain(family: Family, chain: BalancingChain): Chain {
         { kind: 'dnat', family, key: concat(saddr, daddr, dport), map: affinityMap(protocol) },
         goto(balancingChainName({ ...chain, hasAffinity: false })),
       ]
-    : [{ kind: 'dnat', family, key: endpointKey(family, shape, protocol, count), map: endpointMap(shape, list, protocol) }];
+    : [
+        {
+          kind: 'dnat',
+          family,
+          key: endpointKey(family, shape, protocol, count),
+          map: endpointMap(shape, list, protocol),
+        },
+      ];
   return { name: balancingChainName(chain), rules: statements.map((statement) => ({ statements: [statement] })) };
 }
 

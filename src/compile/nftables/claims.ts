@@ -22,7 +22,12 @@ export class Claims {
   readonly conflicts: readonly Conflict[];
 
   constructor(servicePorts: readonly ServicePort[]) {
-    const rank: Readonly<Record<FrontendKind, number>> = { 'cluster-ip': 0, 'load-balancer-ip': 1, 'external-ip': 2, 'node-port': 3 };
+    const rank: Readonly<Record<FrontendKind, number>> = {
+      'cluster-ip': 0,
+      'load-balancer-ip': 1,
+      'external-ip': 2,
+      'node-port': 3,
+    };
     const conflicts: Conflict[] = [];
     for (const servicePort of servicePorts) {
       for (const frontend of frontendsOf(servicePort)) {

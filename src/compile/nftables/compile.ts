@@ -63,7 +63,12 @@ interface FamilyResult {
   readonly conflicts: readonly Conflict[];
 }
 
-function compileTable(state: ProxyState, family: Family, servicePorts: readonly ServicePort[], previous: Slots): FamilyResult {
+function compileTable(
+  state: ProxyState,
+  family: Family,
+  servicePorts: readonly ServicePort[],
+  previous: Slots,
+): FamilyResult {
   const builder = new TableBuilder(family, skeletonSets(state, family), previous);
   addNodeElements(builder, state);
   const claims = new Claims(servicePorts);
@@ -88,9 +93,14 @@ function addServicePort(builder: TableBuilder, state: ProxyState, servicePort: S
   if (servicePort.healthCheckNodePort !== undefined) {
     builder.add(sets.healthCheckNodePorts, String(servicePort.healthCheckNodePort));
   }
-  const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints].filter(({ isLocal }) => isLocal).map(({ ip }) => ip);
+  const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints]
+    .filter(({ isLocal }) => isLocal)
+    .map(({ ip }) => ip);
   for (const ip of localIps.sort()) builder.add(sets.hairpin, `${ip} . ${ip}`);
-  const balanced = { cluster: endpointTexts(categorized.cluster.endpoints), local: endpointTexts(categorized.local.endpoints) };
+  const balanced = {
+    cluster: endpointTexts(categorized.cluster.endpoints),
+    local: endpointTexts(categorized.local.endpoints),
+  };
   for (const frontend of frontendsOf(servicePort)) {
     if (!claims.isOwner(frontend)) continue;
     addFrontend(builder, frontend, categorized, balanced);
@@ -105,7 +115,12 @@ function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
 
 type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
 
-function addFrontend(builder: TableBuilder, frontend: Frontend, categorized: CategorizedEndpoints, balanced: Balanced): void {
+function addFrontend(
+  builder: TableBuilder,
+  frontend: Frontend,
+  categorized: CategorizedEndpoints,
+  balanced: Balanced,
+): void {
   const { protocol, port, ip, servicePort } = frontend;
   const shape = ip === undefined ? 'nodeport' : 'ip';
   const key = frontendKey(frontend);
@@ -161,4 +176,3 @@ function compareServicePorts(a: ServicePort, b: ServicePort): number {
     compareText(a.protocol, b.protocol)
   );
 }
-

@@ -40,7 +40,8 @@ const tableHeading = (family: Family) => `table ${family} ${tableName}`;
 
 function describeTable(family: Family, commands: readonly Command[]): string {
   const own = commands.filter((command) => command.family === family);
-  const count = (kind: Command['kind']) => own.filter((command) => command.kind === kind && command.verb === 'add').length;
+  const count = (kind: Command['kind']) =>
+    own.filter((command) => command.kind === kind && command.verb === 'add').length;
   const replaced = own.some(({ kind, verb }) => kind === 'table' && verb === 'delete');
   const parts = `${count('set')} sets and maps, ${count('chain')} chains, ${count('rule')} rules, ${count('element').toLocaleString('en')} elements`;
   return replaced ? `~ replaced as a whole, since its shape is not ours: ${parts}` : `+ made: ${parts}`;
@@ -49,7 +50,9 @@ function describeTable(family: Family, commands: readonly Command[]): string {
 function describeStructure(command: Exclude<Command, ElementCommand>): string | undefined {
   switch (command.kind) {
     case 'chain':
-      return command.verb === 'flush' ? `~ chain ${command.name}: its rules were not ours and are written anew` : `+ chain ${command.name}`;
+      return command.verb === 'flush'
+        ? `~ chain ${command.name}: its rules were not ours and are written anew`
+        : `+ chain ${command.name}`;
     case 'set':
       return `+ ${command.set.name}`;
     case 'table':
@@ -81,7 +84,7 @@ function describeElement(command: ElementCommand, changes: ReadonlyMap<string, s
   const old = changes.get(elementId(command));
   if (old === undefined) return `${verb === 'add' ? '+' : '-'} ${elementWords(set.name, key, value)}`;
   if (verb === 'delete') return undefined;
-  return `~ ${elementWords(set.name, key, value)} (was: ${valueWords(set.name, old)})`;
+  return `~ ${elementWords(set.name, key, value)} (was: ${valueWords(set.name, old).replace(/^(?:is|goes) /, '')})`;
 }
 
 /** An element as a sentence, e.g. `10.96.0.10:80/tcp goes to 3 endpoints`. */
@@ -113,7 +116,8 @@ export function elementWords(set: string, key: string, value: string): string {
 }
 
 function valueWords(set: string, value: string): string {
-  if (set.includes('-endpoints-')) return `is ${value.includes(':') ? `[${value.replace(' . ', ']:')}` : value.replace(' . ', ':')}${set.includes('local-') ? ' (on this node)' : ''}`;
+  if (set.includes('-endpoints-'))
+    return `is ${value.includes(':') ? `[${value.replace(' . ', ']:')}` : value.replace(' . ', ':')}${set.includes('local-') ? ' (on this node)' : ''}`;
   const target = value.startsWith('goto ') ? value.slice(5) : value;
   const balancing = parseBalancingChainName(target);
   if (balancing !== undefined) {

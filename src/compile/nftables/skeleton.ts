@@ -1,6 +1,15 @@
 import { type Family } from '../../net/ip.ts';
 import type { ProxyState } from '../../model/proxy-state.ts';
-import { concat, type Expression, goto, jump, match, payload, type Rule, type Statement } from '../../ruleset/nftables/expression.ts';
+import {
+  concat,
+  type Expression,
+  goto,
+  jump,
+  match,
+  payload,
+  type Rule,
+  type Statement,
+} from '../../ruleset/nftables/expression.ts';
 import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
 import { endpointMapDeclarations } from './balancing.ts';
@@ -45,10 +54,21 @@ function toNodePortAddress(state: ProxyState, family: Family): readonly Statemen
   ];
 }
 
-const rule = (...statements: readonly (Statement | readonly Statement[])[]): Rule => ({ statements: statements.flat() });
-const explained = (comment: string, ...statements: readonly (Statement | readonly Statement[])[]): Rule => ({ ...rule(...statements), comment });
+const rule = (...statements: readonly (Statement | readonly Statement[])[]): Rule => ({
+  statements: statements.flat(),
+});
+const explained = (comment: string, ...statements: readonly (Statement | readonly Statement[])[]): Rule => ({
+  ...rule(...statements),
+  comment,
+});
 const chain = (name: string, ...rules: readonly Rule[]): Chain => ({ name, rules });
-const base = (name: string, type: BaseChain['type'], hook: BaseChain['hook'], priority: number, ...rules: readonly Rule[]): Chain => ({
+const base = (
+  name: string,
+  type: BaseChain['type'],
+  hook: BaseChain['hook'],
+  priority: number,
+  ...rules: readonly Rule[]
+): Chain => ({
   name,
   base: { type, hook, priority },
   rules,
@@ -56,7 +76,12 @@ const base = (name: string, type: BaseChain['type'], hook: BaseChain['hook'], pr
 
 /** Chains that others jump to come first: nft looks a target up when the rule is made. */
 export function skeletonChains(state: ProxyState, family: Family): readonly Chain[] {
-  return [...filterChains(state, family), ...serviceChains(state, family), ...masqueradeChains(state, family), ...baseChains()];
+  return [
+    ...filterChains(state, family),
+    ...serviceChains(state, family),
+    ...masqueradeChains(state, family),
+    ...baseChains(),
+  ];
 }
 
 function baseChains(): readonly Chain[] {
@@ -111,9 +136,13 @@ function filterChains(state: ProxyState, family: Family): readonly Chain[] {
     ),
     chain(
       'health-check-nodeports-accept',
-      rule(match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'), match(payload('tcp', 'dport'), '==', `@${sets.healthCheckNodePorts}`), {
-        kind: 'accept',
-      }),
+      rule(
+        match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'),
+        match(payload('tcp', 'dport'), '==', `@${sets.healthCheckNodePorts}`),
+        {
+          kind: 'accept',
+        },
+      ),
     ),
     chain('learn-affinity', ...learnAffinityRules(family)),
   ];
@@ -133,7 +162,11 @@ function dispatch(state: ProxyState, family: Family, shape: FrontendShape): read
   const pods = fromPods(state, family);
   return [
     ...(pods === undefined ? [] : [explained('external policy Local, from a pod', pods, shortCircuit)]),
-    explained('external policy Local, from the node', match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'), shortCircuit),
+    explained(
+      'external policy Local, from the node',
+      match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'),
+      shortCircuit,
+    ),
     rule({ kind: 'vmap', key, map: maps.service[shape] }),
   ];
 }
@@ -146,9 +179,14 @@ function masqueradeChains(state: ProxyState, family: Family): readonly Chain[] {
   const { saddr, daddr, originalDaddr, originalFrontend } = fields(family);
   const pods = fromPods(state, family);
   const notPods = fromPods(state, family, '!=');
-  const clusterIpRules = state.masqueradeAll ? [rule(masquerade)] : notPods === undefined ? [] : [rule(notPods, masquerade)];
+  const clusterIpRules = state.masqueradeAll
+    ? [rule(masquerade)]
+    : notPods === undefined
+      ? []
+      : [rule(notPods, masquerade)];
   // Where all addresses take node ports there is no list of them, and the port alone must do.
-  const toNodePort = state.nodePortAddresses[family].kind === 'some' ? [match(originalDaddr, '==', `@${sets.nodePortIps}`)] : [];
+  const toNodePort =
+    state.nodePortAddresses[family].kind === 'some' ? [match(originalDaddr, '==', `@${sets.nodePortIps}`)] : [];
   return [
     chain('masquerade-cluster-ips', ...clusterIpRules),
     chain('masquerade-always', rule(masquerade)),
@@ -159,7 +197,11 @@ function masqueradeChains(state: ProxyState, family: Family): readonly Chain[] {
     ),
     chain(
       'masquerading',
-      explained('hairpin: an endpoint that reaches itself', match(concat(saddr, daddr), '==', `@${sets.hairpin}`), masquerade),
+      explained(
+        'hairpin: an endpoint that reaches itself',
+        match(concat(saddr, daddr), '==', `@${sets.hairpin}`),
+        masquerade,
+      ),
       rule(match(originalDaddr, '==', `@${sets.clusterIps}`), goto('masquerade-cluster-ips')),
       rule({ kind: 'vmap', key: originalFrontend.ip, map: maps.masquerade.ip }),
       rule(toNodePort, { kind: 'vmap', key: originalFrontend.nodeport, map: maps.masquerade.nodeport }),
@@ -173,7 +215,12 @@ function parts(expression: Expression): readonly Expression[] {
 
 export function skeletonSets(state: ProxyState, family: Family): readonly SetDeclaration[] {
   const { saddr, daddr, frontend, originalFrontend } = fields(family);
-  const set = (name: string, key: Expression, comment: string, flags: SetDeclaration['flags'] = []): SetDeclaration => ({ name, key, flags, comment });
+  const set = (
+    name: string,
+    key: Expression,
+    comment: string,
+    flags: SetDeclaration['flags'] = [],
+  ): SetDeclaration => ({ name, key, flags, comment });
   const verdicts = (pair: (typeof maps)['service' | 'shortCircuit' | 'noEndpoint'], comment: string) => [
     { ...set(pair.ip, frontend.ip, comment), data: 'verdict' as const },
     { ...set(pair.nodeport, frontend.nodeport, comment), data: 'verdict' as const },
@@ -187,11 +234,18 @@ export function skeletonSets(state: ProxyState, family: Family): readonly SetDec
     ...(state.detectLocal.kind === 'cidr' && state.detectLocal.cidrs[family] !== undefined
       ? [set(sets.podCidrs, saddr, 'sources that are pods', ['interval'])]
       : []),
-    ...(state.nodePortAddresses[family].kind === 'some' ? [set(sets.nodePortIps, daddr, 'addresses that answer on node ports')] : []),
+    ...(state.nodePortAddresses[family].kind === 'some'
+      ? [set(sets.nodePortIps, daddr, 'addresses that answer on node ports')]
+      : []),
     ...endpointMapDeclarations(family),
     ...affinityMapDeclarations(family),
     set(sets.hairpin, concat(saddr, daddr), 'endpoints on this node, as client and server at once'),
-    set(sets.firewallSources, concat(...parts(frontend.ip), saddr), 'who may use frontends with loadBalancerSourceRanges', ['interval']),
+    set(
+      sets.firewallSources,
+      concat(...parts(frontend.ip), saddr),
+      'who may use frontends with loadBalancerSourceRanges',
+      ['interval'],
+    ),
     set(sets.firewallIps, frontend.ip, 'frontends with loadBalancerSourceRanges'),
     ...originalVerdicts(maps.masquerade, 'external frontends, after destination NAT'),
     ...originalVerdicts(maps.affinity, 'frontends with session affinity'),
@@ -203,4 +257,3 @@ export function skeletonSets(state: ProxyState, family: Family): readonly SetDec
     set(sets.serviceCidrs, daddr, 'where cluster IPs are allocated', ['interval']),
   ];
 }
-

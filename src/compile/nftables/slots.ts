@@ -16,11 +16,16 @@ const noSlots: readonly string[] = [];
  * slot; a new one takes the slot of one that left, or the next; a hole that is left over gets the last slot's endpoint.
  * Previous slots may have holes and doubles (someone changed the kernel's map); wanted has neither.
  */
-export function assignSlots(previous: readonly (string | undefined)[] = noSlots, wanted: readonly string[]): readonly string[] {
+export function assignSlots(
+  previous: readonly (string | undefined)[] = noSlots,
+  wanted: readonly string[],
+): readonly string[] {
   if (previous.length === wanted.length && previous.every((endpoint, slot) => endpoint === wanted[slot])) return wanted;
   const left = new Set(wanted);
   // delete() is true for the first slot of a wanted endpoint only.
-  const slots = previous.slice(0).map((endpoint) => (endpoint !== undefined && left.delete(endpoint) ? endpoint : undefined));
+  const slots = previous
+    .slice(0)
+    .map((endpoint) => (endpoint !== undefined && left.delete(endpoint) ? endpoint : undefined));
   const newcomers = wanted.filter((endpoint) => left.has(endpoint));
   let next = 0;
   for (let slot = 0; slot < slots.length && next < newcomers.length; slot++) slots[slot] ??= newcomers[next++];
@@ -48,6 +53,7 @@ export function slotsOfElements(elements: Elements): MapSlots {
       slots.set(frontend, first);
     } else bySlot[slot] = endpoint;
   }
-  for (const [frontend, bySlot] of slots) if (bySlot.includes(undefined as never)) slots.set(frontend, Array.from(bySlot));
+  for (const [frontend, bySlot] of slots)
+    if (bySlot.includes(undefined as never)) slots.set(frontend, Array.from(bySlot));
   return slots;
 }

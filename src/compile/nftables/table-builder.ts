@@ -47,11 +47,17 @@ export class TableBuilder {
     return name;
   }
 
-  #fillSlots(shape: FrontendShape, list: ListName, protocol: Protocol, frontend: string, endpoints: readonly string[]): void {
+  #fillSlots(
+    shape: FrontendShape,
+    list: ListName,
+    protocol: Protocol,
+    frontend: string,
+    endpoints: readonly string[],
+  ): void {
     const map = endpointMap(shape, list, protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
-    let mapSlots = this.#slots.get(map);
-    if (mapSlots === undefined) this.#slots.set(map, (mapSlots = new Map()));
+    const mapSlots = this.#slots.get(map) ?? new Map<string, readonly string[]>();
+    this.#slots.set(map, mapSlots);
     mapSlots.set(frontend, slots);
     const elements = this.#elements.get(map) as Map<string, string>;
     for (let slot = 0; slot < slots.length; slot++) elements.set(`${frontend} . ${slot}`, slots[slot] as string);
@@ -63,7 +69,8 @@ export class TableBuilder {
     const own = [...this.#chains.values()].sort((a, b) => Number(a.name > b.name) - Number(a.name < b.name));
     // A chain with affinity goes on to the plain one, which must exist first: `affinity-` sorts before `cluster-`, so plain ones go first.
     const isPlain = (chain: Chain) => !chain.name.startsWith('affinity-');
-    for (const chain of [...own.filter(isPlain), ...own.filter((each) => !isPlain(each))]) chains.set(chain.name, chain);
+    for (const chain of [...own.filter(isPlain), ...own.filter((each) => !isPlain(each))])
+      chains.set(chain.name, chain);
     return { table: { family: this.family, chains, sets: this.#sets, elements: this.#elements }, slots: this.#slots };
   }
 }

@@ -18,14 +18,15 @@ export function applyTransaction(ruleset: Ruleset, transaction: Transaction): Ru
     const { family } = command;
     if (command.kind === 'table') {
       if (command.verb === 'delete' && !tables.delete(family)) throw new RefusedCommand('No such file or directory');
-      if (command.verb === 'add' && !tables.has(family)) tables.set(family, copyTable({ family, chains: new Map(), sets: new Map(), elements: new Map() }));
+      if (command.verb === 'add' && !tables.has(family))
+        tables.set(family, copyTable({ family, chains: new Map(), sets: new Map(), elements: new Map() }));
       continue;
     }
     const table = tables.get(family);
     if (table === undefined) throw new RefusedCommand('No such file or directory');
     applyCommand(table, command);
   }
-  return Object.fromEntries(tables) as Ruleset;
+  return Object.fromEntries(tables);
 }
 
 interface MutableTable extends Table {

@@ -5,7 +5,11 @@ import type { Family } from '../../net/ip.ts';
  * nft(8) and libnftables-json(5).
  */
 export type Expression =
-  | { readonly kind: 'payload'; readonly protocol: 'ip' | 'ip6' | 'tcp' | 'udp' | 'sctp' | 'th'; readonly field: 'saddr' | 'daddr' | 'dport' }
+  | {
+      readonly kind: 'payload';
+      readonly protocol: 'ip' | 'ip6' | 'tcp' | 'udp' | 'sctp' | 'th';
+      readonly field: 'saddr' | 'daddr' | 'dport';
+    }
   | { readonly kind: 'meta'; readonly key: 'l4proto' | 'iifname' }
   | { readonly kind: 'ct'; readonly key: 'state' | 'status' }
   /** Of the connection as its first packet came in, before any NAT. */
@@ -26,7 +30,13 @@ export type Statement =
   /** Sends the connection to the address and port that the map has for the key; falls through where it has none. */
   | { readonly kind: 'dnat'; readonly family: Family; readonly key: Expression; readonly map: string }
   /** Writes key : data into a dynamic map, or renews its time there. */
-  | { readonly kind: 'update'; readonly map: string; readonly key: Expression; readonly data: Expression; readonly timeoutSeconds: number }
+  | {
+      readonly kind: 'update';
+      readonly map: string;
+      readonly key: Expression;
+      readonly data: Expression;
+      readonly timeoutSeconds: number;
+    }
   /** Replaces the source by the outgoing device's address, with a port drawn fully at random (as kube-proxy does: fewer clashes). */
   | { readonly kind: 'masquerade' }
   /** Answers with ICMP port unreachable. */

@@ -11,7 +11,8 @@ interface Listing {
 }
 type JsonObject = Readonly<Record<string, unknown>>;
 
-const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** What one run of `nft -j list` printed. */
 export function parseListing(output: string): Listing {
@@ -133,7 +134,7 @@ function parseBase(chain: JsonObject): BaseChain | undefined {
 
 function parseDeclaration(value: JsonObject): SetDeclaration {
   const data = value['map'];
-  const flags = Array.isArray(value['flags']) ? ([...value['flags']].sort() as SetFlag[]) : [];
+  const flags = Array.isArray(value['flags']) ? (value['flags'] as SetFlag[]).toSorted() : [];
   return {
     name: String(value['name']),
     key: parseType(value['type']),
@@ -188,7 +189,14 @@ function parseKnownStatement(json: JsonObject): Statement | undefined {
       const left = expression(body['left']);
       const right = parsePart(body['right']);
       const isProtocol = left?.kind === 'meta' && left.key === 'l4proto';
-      return left && { kind, left, operator: body['op'] as Operator, right: (isProtocol && protocolNames.get(right)) || right };
+      return (
+        left && {
+          kind,
+          left,
+          operator: body['op'] as Operator,
+          right: (isProtocol && protocolNames.get(right)) || right,
+        }
+      );
     }
     case 'vmap': {
       const key = expression(body['key']);

@@ -19,14 +19,19 @@ function printGroup(group: readonly [Command, ...Command[]]): string {
     case 'table':
       return JSON.stringify({ [command.verb]: { table: { family, name: tableName } } });
     case 'set':
-      return JSON.stringify({ add: { [command.set.data === undefined ? 'set' : 'map']: declarationJson(family, command.set) } });
+      return JSON.stringify({
+        add: { [command.set.data === undefined ? 'set' : 'map']: declarationJson(family, command.set) },
+      });
     case 'chain': {
       const base = command.verb === 'add' ? command.base : undefined;
-      const hook = base === undefined ? {} : { type: base.type, hook: base.hook, prio: base.priority, policy: 'accept' };
+      const hook =
+        base === undefined ? {} : { type: base.type, hook: base.hook, prio: base.priority, policy: 'accept' };
       return JSON.stringify({ [command.verb]: { chain: { family, table: tableName, name: command.name, ...hook } } });
     }
     case 'rule':
-      return JSON.stringify({ add: { rule: { family, table: tableName, chain: command.chain, ...ruleJson(command.rule) } } });
+      return JSON.stringify({
+        add: { rule: { family, table: tableName, chain: command.chain, ...ruleJson(command.rule) } },
+      });
     case 'element':
       return printElements(command, group as readonly ElementCommand[]);
   }
@@ -69,7 +74,9 @@ function declarationJson(family: Family, set: SetDeclaration): Json {
     table: tableName,
     name: set.name,
     type: { typeof: expressionJson(set.key) },
-    ...(set.data === undefined ? {} : { map: { typeof: set.data === 'verdict' ? verdictType : expressionJson(set.data) } }),
+    ...(set.data === undefined
+      ? {}
+      : { map: { typeof: set.data === 'verdict' ? verdictType : expressionJson(set.data) } }),
     ...(set.flags.length === 0 ? {} : { flags: set.flags }),
     ...(set.size === undefined ? {} : { size: set.size }),
     ...(set.comment === undefined ? {} : { comment: set.comment }),
@@ -84,11 +91,18 @@ function ruleJson(rule: Rule): { readonly [key: string]: Json } {
 export function statementJson(statement: Statement): Json {
   switch (statement.kind) {
     case 'match':
-      return { match: { op: statement.operator, left: expressionJson(statement.left), right: literalJson(statement.right) } };
+      return {
+        match: { op: statement.operator, left: expressionJson(statement.left), right: literalJson(statement.right) },
+      };
     case 'vmap':
       return { vmap: { key: expressionJson(statement.key), data: `@${statement.map}` } };
     case 'dnat':
-      return { dnat: { family: statement.family, addr: { map: { key: expressionJson(statement.key), data: `@${statement.map}` } } } };
+      return {
+        dnat: {
+          family: statement.family,
+          addr: { map: { key: expressionJson(statement.key), data: `@${statement.map}` } },
+        },
+      };
     case 'update':
       return {
         map: {

@@ -23,7 +23,9 @@ function printGroup(group: readonly [Command, ...Command[]]): string {
     case 'rule':
       return `add rule ${table} ${command.chain} ${printRule(command.rule)}`;
     case 'element': {
-      const lines = group.map((each) => (each.kind === 'element' ? printElement(each.key, each.verb === 'add' ? each.value : '') : ''));
+      const lines = group.map((each) =>
+        each.kind === 'element' ? printElement(each.key, each.verb === 'add' ? each.value : '') : '',
+      );
       const body = lines.length === 1 ? ` ${lines[0]} ` : `\n  ${lines.join(',\n  ')}\n`;
       return `${command.verb} element ${table} ${command.set.name} {${body}}`;
     }
@@ -56,7 +58,8 @@ export function printStatement(statement: Statement): string {
   switch (statement.kind) {
     case 'match': {
       const operator = { '==': ' ', in: ' ', '!=': ' != ', '!': ' ! ' }[statement.operator];
-      const isName = statement.left.kind === 'meta' && statement.left.key === 'iifname' && !statement.right.startsWith('@');
+      const isName =
+        statement.left.kind === 'meta' && statement.left.key === 'iifname' && !statement.right.startsWith('@');
       return `${printExpression(statement.left)}${operator}${isName ? `"${statement.right}"` : statement.right}`;
     }
     case 'vmap':

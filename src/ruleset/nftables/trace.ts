@@ -130,7 +130,12 @@ class Walk {
       }
       const decided = this.#decide(statement);
       if (decided === undefined) return undefined;
-      this.#steps.push({ hook: this.#hook, chain: chain.name, rule, ...(this.#element === undefined ? {} : { element: this.#element }) });
+      this.#steps.push({
+        hook: this.#hook,
+        chain: chain.name,
+        rule,
+        ...(this.#element === undefined ? {} : { element: this.#element }),
+      });
       const verdict = this.#follow(decided);
       if (verdict !== undefined || i === rule.statements.length - 1) return verdict;
     }
@@ -138,7 +143,9 @@ class Walk {
   }
 
   /** What a statement comes to for this packet: itself, or the verdict found in a map; undefined if it has nothing to say. */
-  #decide(statement: Exclude<Statement, { kind: 'match' }>): Exclude<Statement, { kind: 'match' | 'vmap' }> | undefined {
+  #decide(
+    statement: Exclude<Statement, { kind: 'match' }>,
+  ): Exclude<Statement, { kind: 'match' | 'vmap' }> | undefined {
     switch (statement.kind) {
       case 'vmap': {
         const found = this.#lookUp(statement.map, statement.key);

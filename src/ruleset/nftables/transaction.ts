@@ -6,9 +6,21 @@ import type { BaseChain, SetDeclaration } from './ruleset.ts';
 export type Command =
   | { readonly kind: 'table'; readonly verb: 'add' | 'delete'; readonly family: Family }
   | { readonly kind: 'set'; readonly verb: 'add'; readonly family: Family; readonly set: SetDeclaration }
-  | { readonly kind: 'chain'; readonly verb: 'add'; readonly family: Family; readonly name: string; readonly base?: BaseChain }
+  | {
+      readonly kind: 'chain';
+      readonly verb: 'add';
+      readonly family: Family;
+      readonly name: string;
+      readonly base?: BaseChain;
+    }
   | { readonly kind: 'chain'; readonly verb: 'flush'; readonly family: Family; readonly name: string }
-  | { readonly kind: 'rule'; readonly verb: 'add'; readonly family: Family; readonly chain: string; readonly rule: Rule }
+  | {
+      readonly kind: 'rule';
+      readonly verb: 'add';
+      readonly family: Family;
+      readonly chain: string;
+      readonly rule: Rule;
+    }
   | ElementCommand;
 
 /** A changed value is a delete and an add in the same transaction: the kernel refuses an add over another value. */
