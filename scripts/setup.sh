@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the project needs beside the system's own: setup.sh [--packages | --kernel]
+# Installs what the project needs beside the system's own: setup.sh [--packages | --kernel | --tests]
 #   --packages  npm packages, among them Node 24 (the default)
 #   --kernel    also nft 1.1.3 or newer and the programs that make namespaces
+#   --tests     also an old nft, to test with
 # Quiet where nothing is to do. Works as root and as an ordinary user; only Debian packages of the system need root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,12 +52,23 @@ install_nft() {
     return
   fi
   say "nft of Debian 13 into .tools/nft, since the system's is missing or older than 1.1.3"
-  scripts/fetch-nft.sh .tools/nft || say 'nft could not be fetched; what needs it is skipped'
+  scripts/fetch-nft.sh trixie .tools/nft || say 'nft could not be fetched; what needs it is skipped'
+}
+
+# Our tables must not crash the nft that a host of Debian 12 has, so the tests list them with it.
+install_old_nft() {
+  [ -x .tools/nft-1.0.6/bin/nft ] && return
+  command -v apt-get > /dev/null && command -v dpkg > /dev/null || return 0
+  say "nft 1.0.6 of Debian 12 into .tools/nft-1.0.6, for tests"
+  scripts/fetch-nft.sh bookworm .tools/nft-1.0.6 || say 'it could not be fetched; the test that needs it is skipped'
 }
 
 install_packages
-if [ "${1:-}" = --kernel ]; then
-  use_nft
-  install_programs
-  install_nft
-fi
+case "${1:-}" in
+  --kernel | --tests)
+    use_nft
+    install_programs
+    install_nft
+    ;;
+esac
+[ "${1:-}" != --tests ] || install_old_nft
