@@ -50,16 +50,15 @@ async function applyOrHalve(
   }
   // A table that is being replaced would be without the half that comes later; and no other service suffers while the old one stays.
   if (transaction.commands.some((command) => command.kind === 'table' && command.verb === 'delete')) throw error;
-  const structure = transaction.commands.filter((command) => command.kind !== 'element');
   const groups = groupByOwner(transaction.commands, ownerOf);
-  if (structure.length > 0 && groups.length > 0) {
+  if (groups.length === 0) throw error;
+  const structure = transaction.commands.filter((command) => command.kind !== 'element');
+  if (structure.length > 0) {
     const structureError = await tryApply(kernel, { commands: structure });
     if (structureError !== undefined) throw structureError;
     applied.push({ commands: structure });
-    return halve(kernel, groups, ownerOf, applied, setAside, error);
   }
-  if (groups.length === 0) throw error;
-  return halve(kernel, groups, ownerOf, applied, setAside, error);
+  await halve(kernel, groups, ownerOf, applied, setAside, error);
 }
 
 /** Groups whose union was refused, for the given reason. Each half is tried as a whole: k bad services among n cost about 2 k log n tries, never one a service. */
