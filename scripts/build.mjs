@@ -1,12 +1,13 @@
 // Bundles src/cli/main.ts into dist/vipmap.mjs: one file that starts fast and needs nothing but Node.
 import { chmodSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 
 await build({
   entryPoints: ['src/cli/main.ts'],
-  absWorkingDir: new URL('..', import.meta.url).pathname,
+  absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
   outfile: 'dist/vipmap.mjs',
   bundle: true,
   platform: 'node',

@@ -3,26 +3,57 @@
 # FOLDER/bin/nft starts it through the libraries beside it. Needs apt and dpkg, no root; apt verifies the packages as usual.
 set -euo pipefail
 release=$1 target=$2
-rm -rf "$target"
-mkdir -p "$target"/{bin,root,apt/lists/partial,apt/cache/archives/partial}
-target=$(cd "$target" && pwd)
-apt=$target/apt
+mkdir -p "$(dirname "$target")"
+target=$(cd "$(dirname "$target")" && pwd)/$(basename "$target")
+# Made beside the folder and moved there when it works, so that a broken attempt leaves nothing behind.
+new=$target.new
+apt=$new/apt
+rm -rf "$new"
+trap 'rm -rf "$new"' EXIT
+mkdir -p "$new"/{bin,root,apt/lists/partial,apt/cache/archives/partial}
 : > "$apt/status"
 
-# The system's own mirror, in either form of source list.
-mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2> /dev/null || true; } |
-  sed -nE 's/^(deb|URIs:)[[:space:]].*(https?:[^[:space:]]*\/debian)\/?([[:space:]].*)?$/\2/p' | head -n 1)
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} $release main" > "$apt/sources.list"
-run_apt() {
-  apt-get -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$apt/lists" \
-    -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User= "$@"
+# The system's hooks (Docker's images have some) would clean the system's cache.
+cat > "$apt/apt.conf" << APT
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$apt/lists";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+APT::Sandbox::User "";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+APT
+
+fetch() {
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $1 $release main" > "$apt/sources.list"
+  rm -f "$apt"/*.deb
+  apt-get -qq -c "$apt/apt.conf" update &&
+    (cd "$apt" && apt-get -qq -c "$apt/apt.conf" download nftables libnftables1 libnftnl11 libmnl0 libjansson4 libgmp10 \
+      libedit2 libxtables12 libc6 libtinfo6 libbsd0 libmd0)
 }
-run_apt update
-(cd "$apt" && run_apt download nftables libnftables1 libnftnl11 libmnl0 libjansson4 libgmp10 libedit2 libxtables12 libc6 libtinfo6 libbsd0 libmd0)
-for package in "$apt"/*.deb; do dpkg -x "$package" "$target/root"; done
+
+# The system's own mirrors first. Another vendor's archive may look like one: then its signature is not Debian's, and the next is tried.
+# shellcheck disable=SC2016 # apt fills these in
+mirrors=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2> /dev/null |
+  awk '$2 !~ /-/ && $3 == "main" && !seen[$1]++ { print $1 }' || true)
+problems=
+for mirror in $mirrors http://deb.debian.org/debian; do
+  if problem=$(fetch "$mirror" 2>&1); then
+    problems=
+    break
+  fi
+  problems+="$mirror:"$'\n'"$problem"$'\n'
+done
+if [ -n "$problems" ]; then
+  echo "$problems" >&2
+  exit 1
+fi
+for package in "$apt"/*.deb; do dpkg -x "$package" "$new/root"; done
 rm -rf "$apt"
 
-cat > "$target/bin/nft" << 'NFT'
+cat > "$new/bin/nft" << 'NFT'
 #!/bin/sh
 root=$(dirname -- "$(readlink -f -- "$0")")/../root
 # Older releases have the C library in /lib, newer ones in /usr/lib only.
@@ -34,5 +65,7 @@ done
 echo "nft: no loader below $root; remove .tools and run scripts/setup.sh --kernel" >&2
 exit 1
 NFT
-chmod +x "$target/bin/nft"
-"$target/bin/nft" --version > /dev/null
+chmod +x "$new/bin/nft"
+"$new/bin/nft" --version > /dev/null
+rm -rf "$target"
+mv "$new" "$target"

@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
-mkdir -p .tools
-exec 9> .tools/lock
+# One at a time. A file everybody can read serves as the lock, so that it does not matter who came first.
+exec 9< package.json
 flock 9
 
 say() { echo "setup: $*" >&2; }
@@ -19,7 +19,12 @@ install_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
   command -v npm > /dev/null || fail 'npm is missing; install Node 20 or newer with npm (Debian: apt-get install nodejs npm)'
   say 'npm packages'
-  npm ci --no-audit --no-fund --loglevel=error >&2 || fail 'npm ci failed; see above'
+  # No package needs its install script, and newer npm versions do not run them unasked.
+  local output
+  output=$(npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error 2>&1) || {
+    echo "$output" >&2
+    fail 'npm ci failed; see above. Is the registry reachable (npm ping), and does package-lock.json fit package.json?'
+  }
   # npm keeps the time of the package, not of the installation.
   touch node_modules/.package-lock.json
 }
@@ -41,7 +46,10 @@ install_programs() {
   fi
   say "Debian packages ${missing[*]}"
   # The lists may never have been fetched on this machine.
-  apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >&2
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 ||
+    { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >&2 ||
+    fail "apt-get could not install ${missing[*]}; see above. Install them by hand, then start this again"
 }
 
 install_nft() {
@@ -52,7 +60,8 @@ install_nft() {
     return
   fi
   say "nft of Debian 13 into .tools/nft, since the system's is missing or older than 1.1.3"
-  scripts/fetch-nft.sh trixie .tools/nft || say 'nft could not be fetched; what needs it is skipped'
+  scripts/fetch-nft.sh trixie .tools/nft ||
+    say 'nft could not be fetched (see above); start this again when the mirror is reachable, or set VIPMAP_NFT; what needs it is skipped'
 }
 
 # Our tables must not crash the nft that a host of Debian 12 has, so the tests list them with it.
@@ -60,9 +69,13 @@ install_old_nft() {
   [ -x .tools/nft-1.0.6/bin/nft ] && return
   command -v apt-get > /dev/null && command -v dpkg > /dev/null || return 0
   say "nft 1.0.6 of Debian 12 into .tools/nft-1.0.6, for tests"
-  scripts/fetch-nft.sh bookworm .tools/nft-1.0.6 || say 'it could not be fetched; the test that needs it is skipped'
+  scripts/fetch-nft.sh bookworm .tools/nft-1.0.6 || say 'it could not be fetched (see above); the test that needs it is skipped'
 }
 
+case "${1:---packages}" in
+  --packages | --kernel | --tests) ;;
+  *) fail "unknown option $1; --packages, --kernel or --tests" ;;
+esac
 install_packages
 case "${1:-}" in
   --kernel | --tests)
