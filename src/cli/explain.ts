@@ -42,7 +42,9 @@ Example:
       reportConflicts(reporter, compiled.conflicts);
       const isNode = nodeAddresses.includes(source) || Object.values(state.nodeIps).includes(source);
       if (state.detectLocal.kind === 'interface' && !isNode && options.device === undefined) {
-        reporter.info(`pods are told by their interface here: add --device ${state.detectLocal.name} if a pod sends it`);
+        reporter.info(
+          `pods are told by their interface here: add --device ${state.detectLocal.name} if a pod sends it`,
+        );
       }
       const packet: Packet = {
         source,
