@@ -1,3 +1,5 @@
+import fc from 'fast-check';
+import { proxyStates } from '../arbitraries.ts';
 import { compile, slotsOfRuleset } from '../../src/compile/nftables/compile.ts';
 import { indexOwners } from '../../src/compile/nftables/owners.ts';
 import { KernelError } from '../../src/kernel/kernel.ts';
@@ -138,6 +140,24 @@ if (oldNft !== undefined) {
     return exitCode === 0 && stdout.includes('service-ips') ? undefined : `exit code ${exitCode}: ${stderr}`;
   });
 }
+
+await check('the kernel takes every transaction between states drawn at random', async () => {
+  // The seed is part of what is reported, so that a failure can be had again.
+  const seed = Number(process.env['VIPMAP_TEST_SEED'] ?? Date.now() % 1_000_000);
+  for (const states of fc.sample(proxyStates, { numRuns: 12, seed })) {
+    await nft(['flush', 'ruleset']);
+    for (const [step, state] of states.entries()) {
+      const { setAside } = await reconcile(kernel, state);
+      const { commands } = (await compareWithKernel(kernel, state)).transaction;
+      if (setAside.length === 0 && commands.length === 0) continue;
+      const words = setAside
+        .map(({ error, transaction }) => `${error.message}\n${printTransaction(transaction)}`)
+        .join('\n');
+      return `seed ${seed}, step ${step}: ${words}${commands.length} commands left; states ${JSON.stringify(states.slice(0, step + 1))}`;
+    }
+  }
+  return undefined;
+});
 
 await check('text and JSON leave the same ruleset', async () => {
   const transaction = planTransaction(compile(rich).ruleset, {});
