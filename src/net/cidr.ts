@@ -45,12 +45,21 @@ export function isWholeFamily(cidr: Cidr): boolean {
   return cidr.prefixLength === 0;
 }
 
-/** The same addresses without blocks that lie in another one, sorted: the kernel refuses overlapping intervals. */
+/**
+ * The same addresses without blocks that lie in another one, sorted by value: the kernel refuses overlapping intervals. Blocks either lie
+ * in one another or are apart, so in order of their first addresses a block can only lie in the last one kept.
+ */
 export function disjointCidrs(cidrs: readonly Cidr[]): readonly Cidr[] {
+  const inOrder = cidrs
+    .map((cidr) => ({ cidr, value: Buffer.from(ipaddr.parse(cidr.address).toByteArray()).toString('hex') }))
+    .sort(
+      (a, b) =>
+        a.value.length - b.value.length || compareText(a.value, b.value) || a.cidr.prefixLength - b.cidr.prefixLength,
+    );
   const kept: Cidr[] = [];
-  const byWidth = [...cidrs].sort((a, b) => a.prefixLength - b.prefixLength || compareText(a.address, b.address));
-  for (const cidr of byWidth) {
-    if (!kept.some((wider) => cidrContains(wider, cidr.address))) kept.push(cidr);
+  for (const { cidr } of inOrder) {
+    const last = kept.at(-1);
+    if (last === undefined || !cidrContains(last, cidr.address)) kept.push(cidr);
   }
-  return kept.sort((a, b) => compareText(printCidr(a), printCidr(b)));
+  return kept;
 }
