@@ -31,10 +31,20 @@ export function parseIp(text: string): Ip | undefined {
     const octets = text.split('.').map(Number);
     return octets.every((octet) => octet <= 255) ? (octets.join('.') as IPv4) : undefined;
   }
-  if (text.includes('%') || !ipaddr.IPv6.isValid(text)) return undefined;
-  const address = ipaddr.IPv6.parse(text);
+  const plain = withoutDottedTail(text);
+  if (text.includes('%') || !ipaddr.IPv6.isValid(plain)) return undefined;
+  const address = ipaddr.IPv6.parse(plain);
   if (address.isIPv4MappedAddress()) return address.toIPv4Address().toString() as IPv4;
   return address.toRFC5952String() as IPv6;
+}
+
+/** `::1.2.3.4` as `::102:304`: ipaddr.js takes every such address for an IPv4-mapped one (`::ffff:1.2.3.4`). */
+function withoutDottedTail(text: string): string {
+  return text.replace(/(?<=:)\d+\.\d+\.\d+\.\d+$/, (tail) => {
+    if (!canonicalIPv4.test(tail)) return tail;
+    const [a = 0, b = 0, c = 0, d = 0] = tail.split('.').map(Number);
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  });
 }
 
 /** What makes an address unusable for a purpose, in ipaddr.js's words: `loopback`, `linkLocal`, `multicast`, `unspecified` ..., or `unicast`. */
