@@ -14,7 +14,7 @@ export interface NftOptions {
 }
 
 /** The oldest nft whose JSON takes and gives all that our tables need (typeof keys, map updates). */
-export const oldestNft = [1, 1, 3] as const;
+const oldestNft = [1, 1, 3] as const;
 
 /** The kernel through nft(8), version 1.1.3 or newer. Reads and writes nothing but our two tables. */
 export class NftKernel implements Kernel {

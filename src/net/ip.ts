@@ -47,12 +47,7 @@ function withoutDottedTail(text: string): string {
   });
 }
 
-/** What makes an address unusable for a purpose, in ipaddr.js's words: `loopback`, `linkLocal`, `multicast`, `unspecified` ..., or `unicast`. */
-export function addressRange(ip: Ip): string {
-  return ipaddr.parse(ip).range();
-}
-
-/** Sorts addresses by family, then by text: not by value, but the same everywhere. */
+/** Orders text by code units: the same everywhere, unlike localeCompare. */
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

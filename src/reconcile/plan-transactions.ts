@@ -5,7 +5,7 @@ import type { Ruleset, Table } from '../ruleset/nftables/ruleset.ts';
 import type { Command, Transaction } from '../ruleset/nftables/transaction.ts';
 
 /** Elements a transaction at most, where it may be cut: nft needs about 1 kB of memory for each. */
-export const chunkSize = 20_000;
+const chunkSize = 20_000;
 
 /** What brings the kernel from actual to desired, both families together: one transaction, empty if nothing differs. */
 export function planTransaction(desired: Readonly<Record<Family, Table>>, actual: Ruleset): Transaction {
@@ -27,6 +27,6 @@ export function chunkTransaction(transaction: Transaction, size = chunkSize): re
   return chunks;
 }
 
-export function onlyAdds(transaction: Transaction): boolean {
+function onlyAdds(transaction: Transaction): boolean {
   return transaction.commands.every((command) => command.verb === 'add');
 }

@@ -88,7 +88,7 @@ function describeElement(command: ElementCommand, changes: ReadonlyMap<string, s
 }
 
 /** An element as a sentence, e.g. `10.96.0.10:80/tcp goes to 3 endpoints`. */
-export function elementWords(set: string, key: string, value: string): string {
+function elementWords(set: string, key: string, value: string): string {
   switch (set) {
     case sets.clusterIps:
       return `${key} is a cluster IP in use`;
@@ -142,7 +142,7 @@ function valueWords(set: string, value: string): string {
 }
 
 /** `10.96.0.10:80/tcp`, `[fd00::1]:80/tcp`, `node port 30080/tcp` from the form that frontendKey gives. */
-export function frontendWords(key: string): string {
+function frontendWords(key: string): string {
   const parts = key.split(' . ');
   if (parts.length === 2) return `node port ${parts[1]}/${parts[0]}`;
   const [ip = '', protocol, port] = parts;

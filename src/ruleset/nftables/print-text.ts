@@ -32,11 +32,11 @@ function printGroup(group: readonly [Command, ...Command[]]): string {
   }
 }
 
-export function printElement(key: string, value: string): string {
+function printElement(key: string, value: string): string {
   return value === '' ? key : `${key} : ${value}`;
 }
 
-export function printDeclaration(set: SetDeclaration): string {
+function printDeclaration(set: SetDeclaration): string {
   const data = set.data === undefined ? '' : ` : ${set.data === 'verdict' ? 'verdict' : printExpression(set.data)}`;
   const parts = [`typeof ${printExpression(set.key)}${data};`];
   if (set.size !== undefined) parts.push(`size ${set.size};`);
@@ -54,7 +54,7 @@ export function printRule(rule: Rule): string {
   return rule.comment === undefined ? statements : `${statements} comment "${rule.comment}"`;
 }
 
-export function printStatement(statement: Statement): string {
+function printStatement(statement: Statement): string {
   switch (statement.kind) {
     case 'match': {
       const operator = { '==': ' ', in: ' ', '!=': ' != ', '!': ' ! ' }[statement.operator];
@@ -84,7 +84,7 @@ export function printStatement(statement: Statement): string {
   }
 }
 
-export function printExpression(expression: Expression): string {
+function printExpression(expression: Expression): string {
   switch (expression.kind) {
     case 'payload':
       return `${expression.protocol} ${expression.field}`;
