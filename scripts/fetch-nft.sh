@@ -34,17 +34,17 @@ fetch() {
       libedit2 libxtables12 libc6 libtinfo6 libbsd0 libmd0)
 }
 
-# The system's own mirrors first. Another vendor's archive may look like one: then its signature is not Debian's, and the next is tried.
+# The system's own mirrors. Another vendor's archive may look like one: then its signature is not Debian's, and the next is tried.
 # shellcheck disable=SC2016 # apt fills these in
 mirrors=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2> /dev/null |
   awk '$2 !~ /-/ && $3 == "main" && !seen[$1]++ { print $1 }' || true)
-problems=
-for mirror in $mirrors http://deb.debian.org/debian; do
+problems='none of the apt sources of this system gave the packages'
+for mirror in $mirrors; do
   if problem=$(fetch "$mirror" 2>&1); then
     problems=
     break
   fi
-  problems+="$mirror:"$'\n'"$problem"$'\n'
+  problems+=$'\n'"$mirror: $problem"
 done
 if [ -n "$problems" ]; then
   echo "$problems" >&2
