@@ -100,12 +100,13 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   const { objects, problems: manifestProblems, passedOver } = await readManifests(options.state);
   reporter.stage('read the objects, building the state');
   const nodeName = chooseNodeName(objects, options.node ?? settings.hostnameOverride, hostname());
-  const given =
-    parseAddresses(options.nodeAddresses) ?? (defaultAddresses === 'kernel' ? readNodeAddresses() : undefined);
+  const named = parseAddresses(options.nodeAddresses);
+  const nodeAddresses = named ?? (defaultAddresses === 'kernel' ? readNodeAddresses() : undefined);
   const built = buildProxyState(objects, {
     nodeName,
     settings,
-    ...(given === undefined ? {} : { nodeAddresses: given }),
+    ...(nodeAddresses && { nodeAddresses }),
+    ...(named && { namedAddresses: named }),
   });
   const problems = [...configProblems, ...manifestProblems, ...built.problems];
   reportProblems(reporter, problems);

@@ -7,10 +7,15 @@ import type { Settings } from './settings.ts';
 
 export type NodeIps = Readonly<Partial<Record<Family, Ip>>>;
 
-/** The node's own address by family: the first of each in status.addresses, internal ones before external, unless bindAddress names another. */
-export function nodeIpsOf(node: Node | undefined, bindAddress: Ip): NodeIps {
+/**
+ * The node's own address by family: the first of each in status.addresses, internal ones before external, unless bindAddress names
+ * another. Of a node without any such address, or without a Node object, the first of each family that were named stand in.
+ */
+export function nodeIpsOf(node: Node | undefined, bindAddress: Ip, named: readonly Ip[]): NodeIps {
   const ips: Partial<Record<Family, Ip>> = {};
-  for (const ip of node?.addresses ?? []) ips[familyOf(ip)] ??= ip;
+  const known = node?.addresses ?? [];
+  const candidates = known.length > 0 ? known : named.filter((ip) => !isLoopback(ip));
+  for (const ip of candidates) ips[familyOf(ip)] ??= ip;
   if (specialAddress(bindAddress) !== 'unspecified') ips[familyOf(bindAddress)] = bindAddress;
   return ips;
 }

@@ -13,6 +13,8 @@ export interface StateOptions {
   readonly nodeName: string;
   /** Addresses of the node's interfaces; without them, those of the Node object stand in. */
   readonly nodeAddresses?: readonly Ip[];
+  /** Those of nodeAddresses that somebody named on purpose, the primary ones first: they stand in for a Node without addresses. */
+  readonly namedAddresses?: readonly Ip[];
   readonly settings: Settings;
 }
 
@@ -31,7 +33,7 @@ export function buildProxyState(
     problems,
   );
   const usedFamilies = families.filter((family) => servicePorts.some((servicePort) => servicePort.family === family));
-  const nodeIps = nodeIpsOf(node, settings.bindAddress);
+  const nodeIps = nodeIpsOf(node, settings.bindAddress, options.namedAddresses ?? []);
   const interfaceAddresses = options.nodeAddresses ?? uniq([...(node?.addresses ?? []), ...Object.values(nodeIps)]);
   const state: ProxyState = {
     nodeName,
