@@ -4,8 +4,11 @@ import type { Node } from './objects.ts';
 
 const ips = (...texts: readonly string[]) => texts as readonly Ip[];
 const unspecified = '0.0.0.0' as Ip;
-const node = (...addresses: readonly string[]): Node =>
-  ({ name: 'node-1', addresses: ips(...addresses), podCidrs: [] });
+const node = (...addresses: readonly string[]): Node => ({
+  name: 'node-1',
+  addresses: ips(...addresses),
+  podCidrs: [],
+});
 
 describe("the node's own addresses", () => {
   it('are the first of each family in its status', () => {
