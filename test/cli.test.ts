@@ -9,6 +9,8 @@ const cluster = join(fixtures, 'cluster-ip-tcp', 'cluster.yaml');
 const later = join(fixtures, 'endpoints-come-and-go', 'step-2.yaml');
 const config = ['--config', join(fixtures, 'config.yaml')];
 const oldNft = join(import.meta.dirname, 'kernel', 'fake-nft', 'old');
+// Answers that it is new enough, and refuses all else.
+const harmlessNft = join(import.meta.dirname, 'kernel', 'fake-nft', 'refusing');
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'vipmap-cli-'));
@@ -162,6 +164,24 @@ describe('mistakes', () => {
     expect(ran.stderr).toMatch(message);
     expect([ran.exitCode, ran.stdout]).toEqual([exitCode, '']);
     expect(ran.stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it.each([
+    ['broken JSON', 'broken.json', '{"kind": "List", "items": ['],
+    ['an empty file', 'empty.yaml', ''],
+    ['broken YAML', 'broken.yaml', 'a: [\n'],
+  ])('never compare or apply a state of which nothing could be read: %s', async (_name, name, text) => {
+    const state = file(name, text);
+    for (const command of ['diff', 'apply']) {
+      const { exitCode, stdout, stderr } = await vipmap([command, '--state', state, '--nft', harmlessNft]);
+      expect([exitCode, stdout]).toEqual([1, '']);
+      expect(stderr).toMatch(/nothing could be read of .*, so the state is not known; mend it or leave it out/);
+    }
+  });
+
+  it('are told as JSON lines too', async () => {
+    const { exitCode, stderr } = await vipmap(['diff', '--state', cluster, '--log-format=json', '--nft', oldNft]);
+    expect([exitCode, JSON.parse(stderr)]).toMatchObject([1, { level: 50, failure: 'too-old' }]);
   });
 
   it('in the configuration name field, value and what is accepted', async () => {

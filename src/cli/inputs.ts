@@ -5,7 +5,7 @@ import { NftKernel } from '../kernel/nft.ts';
 import type { Problem, ProxyState } from '../model/proxy-state.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
 import { mergeSettings, parseSettingsFlags, readConfig, type Settings } from '../source/config.ts';
-import { readManifests } from '../source/manifests.ts';
+import { readManifests, SourceError } from '../source/manifests.ts';
 import { buildProxyState, chooseNodeName } from '../source/proxy-state.ts';
 import { createReporter, type LogFormat, plural, type Reporter, UsageError } from './terminal.ts';
 
@@ -97,7 +97,7 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   requireNftables(options.mode);
   if (settings.fileMode === 'ipvs')
     reporter.warn(`${options.config}: mode "ipvs" is not what runs here: mode nftables is compiled`);
-  const { objects, problems: manifestProblems, passedOver } = await readManifests(options.state);
+  const { objects, problems: manifestProblems, passedOver, lost } = await readManifests(options.state);
   reporter.stage('read the objects, building the state');
   const nodeName = chooseNodeName(objects, options.node ?? settings.hostnameOverride, hostname());
   const named = parseAddresses(options.nodeAddresses);
@@ -110,6 +110,13 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   });
   const problems = [...configProblems, ...manifestProblems, ...built.problems];
   reportProblems(reporter, problems);
+  if (defaultAddresses === 'kernel' && lost.length > 0) {
+    // An empty state is not what such a file means, and applying it would take every service away.
+    throw new SourceError(
+      lost[0] as string,
+      `nothing could be read of ${lost.join(', ')}, so the state is not known; mend it or leave it out (an empty cluster is a List without items)`,
+    );
+  }
   if (passedOver.size > 0) {
     reporter.info(`passed over: ${[...passedOver].map(([kind, count]) => `${count} ${kind}`).join(', ')}`);
   }

@@ -29,9 +29,7 @@ async function main(args: readonly string[]): Promise<void> {
 function exitCodeOf(error: unknown): number {
   // Commander has said already what was wrong with the call.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
-  const reporter = createReporter(
-    process.argv.includes('json') && process.argv.includes('--log-format') ? 'json' : 'text',
-  );
+  const reporter = createReporter(/--log-format[= ]json/.test(process.argv.join(' ')) ? 'json' : 'text');
   if (error instanceof KernelError) {
     reporter.error(error.message, { failure: error.failure, ...error.details });
     return exitCodes.failed;

@@ -20,6 +20,8 @@ export interface Manifests {
   readonly problems: readonly Problem[];
   /** How many objects of each other kind there were, e.g. `Pod` 120; sorted by kind. */
   readonly passedOver: ReadonlyMap<string, number>;
+  /** Files and folders of which nothing at all could be read: what they should hold is not known, which is not the same as none. */
+  readonly lost: readonly string[];
 }
 
 interface Kept<T> extends Read<T> {
@@ -48,6 +50,7 @@ export interface Collection {
   readonly Node: Map<string, Kept<Node>>;
   readonly ServiceCIDR: Map<string, Kept<ServiceCidr>>;
   readonly passedOver: Map<string, number>;
+  readonly lost: string[];
   readonly problems: Problem[];
 }
 
@@ -58,6 +61,7 @@ export function emptyCollection(): Collection {
     Node: new Map(),
     ServiceCIDR: new Map(),
     passedOver: new Map(),
+    lost: [],
     problems: [],
   };
 }
@@ -79,7 +83,7 @@ export function manifestsOf(collection: Collection): Manifests {
     serviceCidrs: objectsOf(collection.ServiceCIDR),
   };
   const passedOver = new Map([...collection.passedOver].sort(([a], [b]) => compareText(a, b)));
-  return { objects, problems, passedOver };
+  return { objects, problems, passedOver, lost: collection.lost };
 }
 
 /** Lists may hold lists, as `kubectl get` of several files gives; deeper ones than this nobody means. */

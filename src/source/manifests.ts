@@ -1,7 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { extname, join, resolve } from 'node:path';
 import { text as readAll } from 'node:stream/consumers';
-import type { Problem } from '../model/proxy-state.ts';
 import { compareText } from '../net/ip.ts';
 import { type Collection, addValue, emptyCollection, type Manifests, manifestsOf } from './collect.ts';
 import { isRecord, reasonOf } from './fields.ts';
@@ -36,7 +35,7 @@ export async function readManifests(paths: readonly string[], io: ManifestIo = p
   const collection = emptyCollection();
   const seen = new Set<string>();
   for (const path of paths) {
-    for (const file of await filesOf(path, collection.problems)) {
+    for (const file of await filesOf(path, collection)) {
       if (seen.has(resolve(file))) continue;
       seen.add(resolve(file));
       addText(collection, await readPath(file, io), file);
@@ -52,11 +51,14 @@ export function parseManifests(text: string, file: string): Manifests {
   return manifestsOf(collection);
 }
 
-async function filesOf(path: string, problems: Problem[]): Promise<readonly string[]> {
+async function filesOf(path: string, collection: Collection): Promise<readonly string[]> {
   if (path === '-') return [path];
   if (!(await isFolder(path))) return [path];
   const files = await manifestsBelow(path);
-  if (files.length === 0) problems.push({ object: `Folder ${path}`, message: 'holds no .yaml, .yml or .json file' });
+  if (files.length === 0) {
+    collection.lost.push(path);
+    collection.problems.push({ object: `Folder ${path}`, message: 'holds no .yaml, .yml or .json file' });
+  }
   return files;
 }
 
@@ -112,21 +114,26 @@ function addText(collection: Collection, rawText: string, path: string): void {
   const text = rawText.charCodeAt(0) === 0xfeff ? rawText.slice(1) : rawText;
   if (looksLikeJson(text)) return addJson(collection, text, file);
   let count = 0;
+  let understood = 0;
   for (const document of yamlDocuments(text)) {
     count += 1;
-    if (document.kind === 'value') addValue(collection, document.value, file);
-    else {
+    if (document.kind === 'value') {
+      understood += 1;
+      addValue(collection, document.value, file);
+    } else {
       const message = `line ${document.line}: ${document.reason}; what stands there is skipped`;
       collection.problems.push({ object: `File ${file}`, message });
     }
   }
   if (count === 0) collection.problems.push({ object: `File ${file}`, message: 'is empty' });
+  if (understood === 0) collection.lost.push(file);
 }
 
 function addJson(collection: Collection, text: string, file: string): void {
   const json = parseJson(text);
   if (json.kind === 'value') addValue(collection, json.value, file);
   else {
+    collection.lost.push(file);
     const message = `is not valid JSON: ${json.reason}; the file is skipped`;
     collection.problems.push({ object: `File ${file}`, message });
   }
