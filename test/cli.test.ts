@@ -29,7 +29,18 @@ describe('compile', () => {
     expect([exitCode, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^add table ip vipmap\n/);
     expect(stdout).toContain('10.96.0.10 . 80 . 0 : 10.244.1.5 . 8080');
-    expect(stdout.split('\n').filter((line) => !/^(add |  |\}|$)/.test(line))).toEqual([]);
+    expect(stdout.split('\n').filter((line) => !/^(add |delete table |  |\}|$)/.test(line))).toEqual([]);
+  });
+
+  it('prints a script that replaces whatever tables there are', async () => {
+    const { stdout } = await vipmap(['compile', '--state', cluster, ...config]);
+    expect(stdout.split('\n').slice(0, 5)).toEqual([
+      'add table ip vipmap',
+      'delete table ip vipmap',
+      'add table ip6 vipmap',
+      'delete table ip6 vipmap',
+      'add table ip vipmap',
+    ]);
   });
 
   it('prints JSON for nft -j', async () => {

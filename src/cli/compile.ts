@@ -1,4 +1,4 @@
-import { type Command, Option } from 'commander';
+import { type Command as CliCommand, Option } from 'commander';
 import { compile, type Compiled } from '../compile/nftables/compile.ts';
 import { planTransaction } from '../reconcile/plan-transactions.ts';
 import { families, familyName } from '../net/ip.ts';
@@ -6,13 +6,14 @@ import type { ProxyState } from '../model/proxy-state.ts';
 import { printTransactionJson } from '../ruleset/nftables/print-json.ts';
 import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { countElements, tableName } from '../ruleset/nftables/ruleset.ts';
+import type { Command, Transaction } from '../ruleset/nftables/transaction.ts';
 import { addInputOptions, type InputOptions, readInputs } from './inputs.ts';
 import { reportConflicts } from './report.ts';
 import { plural, writeData } from './terminal.ts';
 
 type Output = 'nft' | 'json' | 'summary';
 
-export function addCompileCommand(program: Command): void {
+export function addCompileCommand(program: CliCommand): void {
   addInputOptions(program.command('compile'))
     .description('print the rules that a state asks for, without touching a kernel')
     .addOption(
@@ -38,7 +39,7 @@ Example:
 }
 
 function print(output: Output, state: ProxyState, compiled: Compiled): string {
-  const transaction = planTransaction(compiled.ruleset, {});
+  const transaction = replaceTables(planTransaction(compiled.ruleset, {}));
   switch (output) {
     case 'nft':
       return printTransaction(transaction);
@@ -47,6 +48,15 @@ function print(output: Output, state: ProxyState, compiled: Compiled): string {
     case 'summary':
       return printSummary(state, compiled);
   }
+}
+
+/** So that a script loaded over another one does not add to it. A table has to exist to be deleted. */
+function replaceTables(transaction: Transaction): Transaction {
+  const commands = families.flatMap((family): Command[] => [
+    { kind: 'table', verb: 'add', family },
+    { kind: 'table', verb: 'delete', family },
+  ]);
+  return { commands: [...commands, ...transaction.commands] };
 }
 
 function printSummary(state: ProxyState, { ruleset, conflicts }: Compiled): string {

@@ -144,7 +144,9 @@ function listWords({ endpoints, reason }: EndpointList, all: readonly Endpoint[]
     case 'empty':
     case 'unused':
       if (all.length === 0) return 'none: no EndpointSlice of the service has this port';
-      return hasAny ? `none of ${all.length} is on this node` : `none of ${all.length} is ready or still serving`;
+      return hasAny
+        ? `none of ${all.length} is on this node and usable`
+        : `none of ${all.length} is ready or still serving`;
   }
 }
 

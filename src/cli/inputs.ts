@@ -110,7 +110,8 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   });
   const problems = [...configProblems, ...manifestProblems, ...built.problems];
   reportProblems(reporter, problems);
-  if (defaultAddresses === 'kernel' && lost.length > 0) {
+  const isEmpty = Object.values(objects).every((list: readonly unknown[]) => list.length === 0);
+  if (lost.length > 0 && (isEmpty || defaultAddresses === 'kernel')) {
     // An empty state is not what such a file means, and applying it would take every service away.
     throw new SourceError(
       lost[0] as string,
@@ -140,7 +141,9 @@ function requireNftables(mode: string): void {
 }
 
 function parseAddresses(text: string | undefined): readonly Ip[] | undefined {
-  return text?.split(',').map((part) => {
+  const parts = text?.split(',').filter((part) => part.trim() !== '') ?? [];
+  if (parts.length === 0) return undefined;
+  return parts.map((part) => {
     const ip = parseIp(part.trim());
     if (ip === undefined)
       throw new UsageError(

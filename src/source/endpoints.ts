@@ -46,7 +46,8 @@ export function endpointsOf(slices: readonly EndpointSlice[], key: PortKey, node
       ip: spec.ip,
       port,
       state: stateOf(spec),
-      isLocal: nodeName !== '' && spec.nodeName === nodeName,
+      // The node's own name is lower-cased, as kube-proxy does it.
+      isLocal: nodeName !== '' && spec.nodeName?.toLowerCase() === nodeName,
       zoneHints: spec.zoneHints,
       nodeHints: spec.nodeHints,
     }));

@@ -113,7 +113,7 @@ export function detectLocalOf(
   }
 
   function missing(what: string): void {
-    const message = `detectLocalMode "${settings.detectLocalMode}": ${what}; traffic of pods is treated as coming from outside`;
+    const message = `detectLocalMode "${settings.detectLocalMode}": ${what}; pods are not told from others: no short-circuit for them, and no masquerading on the way to cluster IPs`;
     problems.push({ object: configuration, message });
   }
 }

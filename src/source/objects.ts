@@ -105,7 +105,10 @@ export interface Read<T> {
 export const aPort: Accepts<Port> = { expected: 'a port (1-65535)', parse: parsePort };
 export const aProtocol: Accepts<Protocol> = { expected: 'TCP, UDP or SCTP', parse: parseProtocol };
 
-/** Names reach rulesets as comments and set names, so only what the API server accepts may pass. */
+/**
+ * Names join objects and appear in messages; none reaches a ruleset. Upper case, which the API server refuses, does no harm in
+ * hand-written objects; blanks, quotes and control characters could forge a message.
+ */
 function aName(pattern: RegExp, maxLength: number, expected: string): Accepts<string> {
   return {
     expected,
@@ -114,10 +117,10 @@ function aName(pattern: RegExp, maxLength: number, expected: string): Accepts<st
   };
 }
 
-const aSubdomain = aName(/^[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/, 253, 'a name (a-z, 0-9, "-" and ".")');
-export const aLabel = aName(/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/, 63, 'a name (a-z, 0-9 and "-", at most 63)');
+const aSubdomain = aName(/^[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/i, 253, 'a name (a-z, 0-9, "-" and ".")');
+export const aLabel = aName(/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/i, 63, 'a name (a-z, 0-9 and "-", at most 63)');
 /** Endpoint ports may be named after anything that is a DNS label, or not at all. */
-export const aPortName = aName(/^(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)?$/, 63, aLabel.expected);
+export const aPortName = aName(/^(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)?$/i, 63, aLabel.expected);
 
 interface Identity {
   readonly namespace: string;

@@ -251,7 +251,7 @@ describe('the node', () => {
     const { state, said } = build([worker, service({})], { clusterCidrs: [] });
     expect(state.detectLocal).toEqual({ kind: 'none' });
     expect(said).toEqual([
-      'Configuration: detectLocalMode "ClusterCIDR": clusterCIDR names no IPv4 block; traffic of pods is treated as coming from outside',
+      'Configuration: detectLocalMode "ClusterCIDR": clusterCIDR names no IPv4 block; pods are not told from others: no short-circuit for them, and no masquerading on the way to cluster IPs',
     ]);
   });
 

@@ -57,7 +57,7 @@ export function chooseNodeName(objects: ClusterObjects, requested: string | unde
 }
 
 function findNode(objects: ClusterObjects, nodeName: string, problems: Problem[]): Node | undefined {
-  const node = objects.nodes.find(({ name }) => name === nodeName);
+  const node = objects.nodes.find(({ name }) => name.toLowerCase() === nodeName);
   if (node !== undefined) return node;
   const others = objects.nodes.map(({ name }) => name).sort();
   const known = others.length === 0 ? 'there is no Node at all' : `there are ${abridged(others)}`;

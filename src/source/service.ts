@@ -54,8 +54,14 @@ export function readService(raw: Json): Read<Service> {
     const isOurs = !(proxyNameLabel in labelsOf(raw, report));
     const clusterIps = isOurs && type !== 'ExternalName' ? readClusterIps(spec, report) : {};
     if (Object.keys(clusterIps).length === 0) return { ...unproxied, namespace, name, type };
-    const ranges = readList(spec, 'loadBalancerSourceRanges', report).length;
-    const sourceRanges = readValues(spec, 'loadBalancerSourceRanges', aCidr, 'it lets nobody in', report);
+    const ranges = readList(spec, 'loadBalancerSourceRanges', report).filter((value) => !isBlank(value));
+    const sourceRanges = readValues(
+      { loadBalancerSourceRanges: ranges },
+      'loadBalancerSourceRanges',
+      aCidr,
+      'it lets nobody in',
+      report,
+    );
     const externalTrafficPolicy = readPolicy(spec, 'externalTrafficPolicy', report);
     return {
       namespace,
@@ -66,13 +72,18 @@ export function readService(raw: Json): Read<Service> {
       externalIps: readExternalIps(spec, report),
       loadBalancerIps: readLoadBalancerIps(raw, report),
       loadBalancerSourceRanges: sourceRanges,
-      hasBadSourceRange: sourceRanges.length < ranges,
+      hasBadSourceRange: sourceRanges.length < ranges.length,
       internalTrafficPolicy: readPolicy(spec, 'internalTrafficPolicy', report),
       externalTrafficPolicy,
       ...readAffinity(spec, report),
       ...(type === 'LoadBalancer' && externalTrafficPolicy === 'Local' ? readHealthCheckNodePort(spec, report) : {}),
     };
   });
+}
+
+/** Old objects have empty texts in lists of addresses, which mean nothing. */
+function isBlank(value: unknown): boolean {
+  return typeof value === 'string' && value.trim() === '';
 }
 
 const proxyNameLabel = 'service.kubernetes.io/service-proxy-name';

@@ -44,14 +44,16 @@ function describeTable(family: Family, commands: readonly Command[]): string {
     own.filter((command) => command.kind === kind && command.verb === 'add').length;
   const replaced = own.some(({ kind, verb }) => kind === 'table' && verb === 'delete');
   const parts = `${count('set')} sets and maps, ${count('chain')} chains, ${count('rule')} rules, ${count('element').toLocaleString('en')} elements`;
-  return replaced ? `~ replaced as a whole, since its shape is not ours: ${parts}` : `+ made: ${parts}`;
+  return replaced
+    ? `~ replaced as a whole, since it is made for other settings or by others: ${parts}`
+    : `+ made: ${parts}`;
 }
 
 function describeStructure(command: Exclude<Command, ElementCommand>): string | undefined {
   switch (command.kind) {
     case 'chain':
       return command.verb === 'flush'
-        ? `~ chain ${command.name}: its rules were not ours and are written anew`
+        ? `~ chain ${command.name}: its rules are not the wanted ones and are written anew`
         : `+ chain ${command.name}`;
     case 'set':
       return `+ ${command.set.name}`;
