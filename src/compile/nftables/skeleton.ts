@@ -24,7 +24,8 @@ import { fields, type FrontendShape, maps, sets } from './names.ts';
  *                        source ranges          services      no endpoints, cluster IPs        learn affinity        masquerade
  *
  * Source ranges stand before destination NAT, since they are about the load balancer's address. What has no endpoint stands after it,
- * so that a connection which services sent on its way is never dropped there.
+ * so that a connection which services sent on its way is not dropped there: its destination is an endpoint by then (which a service
+ * range must not cover).
  */
 
 const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
