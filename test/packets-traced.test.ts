@@ -2,10 +2,11 @@ import { compile, slotsOfRuleset } from '../src/compile/nftables/compile.ts';
 import { staleAffinity } from '../src/compile/nftables/affinity.ts';
 import { affinityMap } from '../src/compile/nftables/names.ts';
 import { type Ip, parseIp } from '../src/net/ip.ts';
-import { type Protocol, protocols } from '../src/net/protocol.ts';
+import { protocols } from '../src/net/protocol.ts';
 import type { Ruleset } from '../src/ruleset/nftables/ruleset.ts';
 import { type Packet, tracePacket, type TraceOutcome } from '../src/ruleset/nftables/trace.ts';
 import { type Fixture, fixtureNames, readFixture, viaOf } from './fixtures.ts';
+import { formatEndpoint, parseEndpoint } from './packets/craft.ts';
 import type { PacketSpec } from './packets/packets-file.ts';
 
 /** Every fixture's packets through the ruleset value. The same packets go through a real kernel in packets-kernel.test.ts. */
@@ -44,7 +45,7 @@ function describeOutcome(
   if (first.destination === packet.destination && first.port === packet.port && typeof spec.expect === 'string')
     return { verdict: 'untouched' };
   const reached = (all: readonly TraceOutcome[]) =>
-    [...new Set(all.map(({ destination, port }) => hostPort(destination, port)))].sort();
+    [...new Set(all.map(({ destination, port }) => formatEndpoint(destination, port)))].sort();
   const masquerade = first.isMasqueraded;
   if (spec.sticky !== true) return { endpoints: reached(outcomes), masquerade };
   // The first connection was just remembered: the next ones must all follow it.
@@ -64,15 +65,13 @@ function forget(ruleset: Ruleset, memory: Map<string, Map<string, string>>): voi
 }
 
 function packetOf(spec: PacketSpec, nodeAddresses: readonly string[]): Packet {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d+)(?:\/(\w+))?$/.exec(spec.to);
+  const { address, port, protocol } = parseEndpoint(spec.to);
   const via = viaOf(spec, nodeAddresses);
   return {
     source: parseIp(spec.from) as Ip,
-    destination: parseIp(match?.[1] ?? match?.[2] ?? '') as Ip,
-    port: Number(match?.[3]),
-    protocol: (match?.[4] ?? 'tcp') as Protocol,
+    destination: address,
+    port,
+    protocol,
     ...(via === 'node' ? {} : { device: via === 'pods' ? 'cni0' : 'eth0' }),
   };
 }
-
-const hostPort = (ip: string, port: number) => (ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`);
