@@ -17,8 +17,8 @@ export type NodePortAddresses =
   /** These addresses only; an empty list answers nowhere. */
   | { readonly kind: 'some'; readonly ips: readonly Ip[] };
 
-/** Everything that decides the rules of one node: a plain value, from which compile makes the ruleset. Order carries no meaning. */
-export interface ProxyState {
+/** What decides the rules of one node beside the services: changes seldom, and then concerns every service. */
+export interface NodeState {
   readonly nodeName: string;
   /** The node's `topology.kubernetes.io/zone`, if it has one. */
   readonly zone?: string;
@@ -30,6 +30,10 @@ export interface ProxyState {
   readonly masqueradeAll: boolean;
   /** Blocks from which cluster IPs are allocated (ServiceCIDR objects). */
   readonly serviceCidrs: readonly Cidr[];
+}
+
+/** Everything that decides the rules of one node: a plain value, from which compile makes the ruleset. Order carries no meaning. */
+export interface ProxyState extends NodeState {
   readonly servicePorts: readonly ServicePort[];
 }
 

@@ -71,25 +71,33 @@ export function learnAffinityRules(family: Family): readonly Rule[] {
  */
 export function staleAffinity(table: Table, protocol: Protocol, remembered: Elements): Elements {
   const stale = new Map<string, string>();
-  if (remembered.size === 0) return stale;
-  const live = liveEndpoints(table, protocol);
+  const live = new Map<string, ReadonlySet<string>>();
   for (const [key, endpoint] of remembered) {
     const [, address, port] = key.split(' . ');
-    const isLive = elementsOf(table, maps.affinity.ip).has(`${address} . ${protocol} . ${port}`)
-      ? live.has(`${address} . ${port} ${endpoint}`)
-      : elementsOf(table, maps.affinity.nodeport).has(`${protocol} . ${port}`) && live.has(`${port} ${endpoint}`);
-    if (!isLive) stale.set(key, endpoint);
+    const frontend = `${address} . ${port}`;
+    let endpoints = live.get(frontend);
+    if (endpoints === undefined) {
+      endpoints = liveEndpoints(table, protocol, address ?? '', port ?? '');
+      live.set(frontend, endpoints);
+    }
+    if (!endpoints.has(endpoint)) stale.set(key, endpoint);
   }
   return stale;
 }
 
-function liveEndpoints(table: Table, protocol: Protocol): ReadonlySet<string> {
+/** The endpoints of a frontend with affinity; of a node port where the address is no frontend's. Costs what that frontend has, no more. */
+function liveEndpoints(table: Table, protocol: Protocol, address: string, port: string): ReadonlySet<string> {
+  const isIp = elementsOf(table, maps.affinity.ip).has(`${address} . ${protocol} . ${port}`);
+  const shape = isIp ? 'ip' : 'nodeport';
   const live = new Set<string>();
-  for (const shape of shapes) {
-    for (const list of lists) {
-      for (const [key, endpoint] of elementsOf(table, endpointMap(shape, list, protocol))) {
-        live.add(`${key.slice(0, key.lastIndexOf(' . '))} ${endpoint}`);
-      }
+  if (!isIp && !elementsOf(table, maps.affinity.nodeport).has(`${protocol} . ${port}`)) return live;
+  const frontend = isIp ? `${address} . ${port}` : port;
+  for (const list of lists) {
+    const elements = elementsOf(table, endpointMap(shape, list, protocol));
+    for (let slot = 0; ; slot++) {
+      const endpoint = elements.get(`${frontend} . ${slot}`);
+      if (endpoint === undefined) break;
+      live.add(endpoint);
     }
   }
   return live;

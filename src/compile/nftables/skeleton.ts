@@ -1,5 +1,5 @@
 import { type Family } from '../../net/ip.ts';
-import type { ProxyState } from '../../model/proxy-state.ts';
+import type { NodeState } from '../../model/proxy-state.ts';
 import {
   concat,
   type Expression,
@@ -33,7 +33,7 @@ const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
 const masquerade: Statement = { kind: 'masquerade' };
 
 /** Matches packets from this node's pods; undefined where nothing tells them from others. */
-function fromPods(state: ProxyState, family: Family, operator: '==' | '!=' = '=='): Statement | undefined {
+function fromPods(state: NodeState, family: Family, operator: '==' | '!=' = '=='): Statement | undefined {
   const { detectLocal } = state;
   switch (detectLocal.kind) {
     case 'none':
@@ -46,7 +46,7 @@ function fromPods(state: ProxyState, family: Family, operator: '==' | '!=' = '==
 }
 
 /** Matches packets to an address that answers on node ports. Loopback never does: it would open the node's own services to its neighbours (CVE-2020-8558). */
-function toNodePortAddress(state: ProxyState, family: Family): readonly Statement[] {
+function toNodePortAddress(state: NodeState, family: Family): readonly Statement[] {
   const { daddr } = fields(family);
   if (state.nodePortAddresses[family].kind === 'some') return [match(daddr, '==', `@${sets.nodePortIps}`)];
   return [
@@ -76,7 +76,7 @@ const base = (
 });
 
 /** Chains that others jump to come first: nft looks a target up when the rule is made. */
-export function skeletonChains(state: ProxyState, family: Family): readonly Chain[] {
+export function skeletonChains(state: NodeState, family: Family): readonly Chain[] {
   return [
     ...filterChains(state, family),
     ...serviceChains(state, family),
@@ -111,7 +111,7 @@ function baseChains(): readonly Chain[] {
   ];
 }
 
-function filterChains(state: ProxyState, family: Family): readonly Chain[] {
+function filterChains(state: NodeState, family: Family): readonly Chain[] {
   const { saddr, daddr, frontend } = fields(family);
   const frontendAndSource = concat(...parts(frontend.ip), saddr);
   return [
@@ -149,7 +149,7 @@ function filterChains(state: ProxyState, family: Family): readonly Chain[] {
   ];
 }
 
-function serviceChains(state: ProxyState, family: Family): readonly Chain[] {
+function serviceChains(state: NodeState, family: Family): readonly Chain[] {
   return [
     chain('nodeports', ...dispatch(state, family, 'nodeport')),
     chain('services', ...dispatch(state, family, 'ip'), rule(toNodePortAddress(state, family), jump('nodeports'))),
@@ -157,7 +157,7 @@ function serviceChains(state: ProxyState, family: Family): readonly Chain[] {
 }
 
 /** Pods and the node itself are inside the cluster: external policy Local does not bind them (they would otherwise depend on where they run). */
-function dispatch(state: ProxyState, family: Family, shape: FrontendShape): readonly Rule[] {
+function dispatch(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
   const key = fields(family).frontend[shape];
   const shortCircuit: Statement = { kind: 'vmap', key, map: maps.shortCircuit[shape] };
   const pods = fromPods(state, family);
@@ -176,7 +176,7 @@ function dispatch(state: ProxyState, family: Family, shape: FrontendShape): read
  * Whether to masquerade is told from the connection's original destination, which conntrack keeps: no packet marks, which other
  * software uses as well.
  */
-function masqueradeChains(state: ProxyState, family: Family): readonly Chain[] {
+function masqueradeChains(state: NodeState, family: Family): readonly Chain[] {
   const { saddr, daddr, originalDaddr, originalFrontend } = fields(family);
   const pods = fromPods(state, family);
   const notPods = fromPods(state, family, '!=');
@@ -214,7 +214,7 @@ function parts(expression: Expression): readonly Expression[] {
   return expression.kind === 'concat' ? expression.parts : [expression];
 }
 
-export function skeletonSets(state: ProxyState, family: Family): readonly SetDeclaration[] {
+export function skeletonSets(state: NodeState, family: Family): readonly SetDeclaration[] {
   const { saddr, daddr, frontend, originalFrontend } = fields(family);
   const set = (
     name: string,

@@ -1,0 +1,114 @@
+import sortedUniq from 'lodash-es/sortedUniq.js';
+import { categorizeEndpoints, type CategorizedEndpoints } from '../../model/categorize-endpoints.ts';
+import type { Endpoint } from '../../model/endpoint.ts';
+import { type Frontend, frontendsOf } from '../../model/frontend.ts';
+import type { NodeState } from '../../model/proxy-state.ts';
+import type { ServicePort } from '../../model/service-port.ts';
+import { cidrContains, disjointCidrs, hostCidr, printCidr } from '../../net/cidr.ts';
+import type { Family } from '../../net/ip.ts';
+import { learningChain, learningChainName } from './affinity.ts';
+import { frontendKey } from './claims.ts';
+import { Contribution } from './contribution.ts';
+import { maps, sets } from './names.ts';
+import type { Slots } from './slots.ts';
+
+/** What comes from the node and the cluster's settings rather than from services. */
+export function contributeNode(node: NodeState, family: Family): Contribution {
+  const contribution = new Contribution(family, new Map());
+  const serviceCidrs = node.serviceCidrs.filter((cidr) => cidr.family === family);
+  for (const cidr of disjointCidrs(serviceCidrs)) contribution.add(sets.serviceCidrs, printCidr(cidr));
+  const podCidr = node.detectLocal.kind === 'cidr' ? node.detectLocal.cidrs[family] : undefined;
+  if (podCidr !== undefined) contribution.add(sets.podCidrs, printCidr(podCidr));
+  const addresses = node.nodePortAddresses[family];
+  if (addresses.kind === 'some') for (const ip of [...addresses.ips].sort()) contribution.add(sets.nodePortIps, ip);
+  return contribution;
+}
+
+/** What a service port adds to its family's table. Of its frontends only those that it owns (see Claims). */
+export function contributeServicePort(
+  node: NodeState,
+  servicePort: ServicePort,
+  isOwner: (frontend: Frontend) => boolean,
+  previous: Slots,
+): Contribution {
+  const contribution = new Contribution(servicePort.family, previous);
+  const categorized = categorizeEndpoints(servicePort, node.nodeName, node.zone);
+  contribution.add(sets.clusterIps, servicePort.clusterIp);
+  if (servicePort.healthCheckNodePort !== undefined) {
+    contribution.add(sets.healthCheckNodePorts, String(servicePort.healthCheckNodePort));
+  }
+  const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints]
+    .filter(({ isLocal }) => isLocal)
+    .map(({ ip }) => ip);
+  for (const ip of localIps.sort()) contribution.add(sets.hairpin, `${ip} . ${ip}`);
+  const balanced = {
+    cluster: endpointTexts(categorized.cluster.endpoints),
+    local: endpointTexts(categorized.local.endpoints),
+  };
+  for (const frontend of frontendsOf(servicePort)) {
+    if (!isOwner(frontend)) continue;
+    addFrontend(contribution, frontend, categorized, balanced);
+    if (frontend.kind === 'load-balancer-ip') addSourceRanges(contribution, frontend, node);
+  }
+  return contribution;
+}
+
+/** Sorted, so that equal lists give equal slots whatever the order in the state. */
+function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
+  return sortedUniq(endpoints.map(({ ip, port }) => `${ip} . ${port}`).sort());
+}
+
+type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
+
+function addFrontend(
+  contribution: Contribution,
+  frontend: Frontend,
+  categorized: CategorizedEndpoints,
+  balanced: Balanced,
+): void {
+  const { protocol, port, ip, servicePort } = frontend;
+  const shape = ip === undefined ? 'nodeport' : 'ip';
+  const key = frontendKey(frontend);
+  if (!categorized.hasAnyEndpoints) {
+    contribution.add(maps.noEndpoint[shape], key, 'goto reject-chain');
+    return;
+  }
+  const isExternal = frontend.kind !== 'cluster-ip';
+  const slotKey = ip === undefined ? String(port) : `${ip} . ${port}`;
+  const timeoutSeconds = servicePort.affinityTimeoutSeconds;
+  const verdict = (list: 'cluster' | 'local') =>
+    contribution.balance(slotKey, balanced[list], { shape, list, protocol, hasAffinity: timeoutSeconds !== undefined });
+
+  const list = frontend.policy === 'Local' ? 'local' : 'cluster';
+  if (balanced[list].length > 0) contribution.add(maps.service[shape], key, verdict(list));
+  else {
+    contribution.add(maps.noEndpoint[shape], key, 'drop');
+    // Ends the search: the address may be the node's, and the port another service's node port.
+    if (isExternal && shape === 'ip') contribution.add(maps.service.ip, key, 'return');
+  }
+  if (isExternal) {
+    const isLocalPolicy = frontend.policy === 'Local';
+    if (isLocalPolicy) contribution.add(maps.shortCircuit[shape], key, verdict('cluster'));
+    contribution.add(maps.masquerade[shape], key, `goto ${isLocalPolicy ? 'masquerade-node' : 'masquerade-always'}`);
+  }
+  if (timeoutSeconds !== undefined) {
+    contribution.addChain(learningChain(contribution.family, protocol, timeoutSeconds));
+    contribution.add(maps.affinity[shape], key, `goto ${learningChainName(protocol, timeoutSeconds)}`);
+  }
+}
+
+/**
+ * Who may use a load balancer's address. If the node may, so may the address itself: a load balancer that puts its address on the
+ * node's interfaces makes the node's own connections to it come from that very address.
+ */
+function addSourceRanges(contribution: Contribution, frontend: Frontend, node: NodeState): void {
+  const { servicePort } = frontend;
+  const ranges = servicePort.loadBalancerSourceRanges;
+  if (ranges.length === 0) return;
+  const key = frontendKey(frontend);
+  contribution.add(sets.firewallIps, key);
+  const nodeIp = node.nodeIps[contribution.family];
+  const nodeMay = nodeIp !== undefined && ranges.some((range) => cidrContains(range, nodeIp));
+  const sources = nodeMay ? [...ranges, ...servicePort.loadBalancerIps.map(hostCidr)] : ranges;
+  for (const cidr of disjointCidrs(sources)) contribution.add(sets.firewallSources, `${key} . ${printCidr(cidr)}`);
+}

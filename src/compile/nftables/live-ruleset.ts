@@ -1,0 +1,179 @@
+import type { NodeState } from '../../model/proxy-state.ts';
+import { servicePortName, type ServicePort } from '../../model/service-port.ts';
+import { families, type Family } from '../../net/ip.ts';
+import type { Table } from '../../ruleset/nftables/ruleset.ts';
+import type { Transaction } from '../../ruleset/nftables/transaction.ts';
+import { Claims, type Conflict } from './claims.ts';
+import { contributeNode, contributeServicePort } from './contribute.ts';
+import type { Contribution } from './contribution.ts';
+import { LiveTable } from './live-table.ts';
+import { sets } from './names.ts';
+import { frontendOfElement } from './owners.ts';
+import { skeletonChains, skeletonSets } from './skeleton.ts';
+import type { Slots } from './slots.ts';
+
+export type FamilySlots = Readonly<Record<Family, Slots>>;
+
+/** What the next ruleset takes from the kernel where there is nothing yet. */
+export const noSlots: FamilySlots = { ip: new Map(), ip6: new Map() };
+
+/** A Service and its service ports as they are now; none: there is no such Service (any more), or nothing of it is proxied. */
+export type ServiceChanges = ReadonlyMap<string, readonly ServicePort[]>;
+
+/**
+ * The ruleset of a node, kept up to date service by service. What it holds after any sequence of changes is what compile() gives for
+ * the last state: balancing chains that were needed once, and which endpoint has which slot, aside.
+ *
+ * No clock, no I/O. A change costs what the services in it have, however many others there are.
+ */
+export class LiveRuleset {
+  readonly node: NodeState;
+  readonly #families: Readonly<Record<Family, LiveFamily>>;
+
+  constructor(node: NodeState, servicePorts: Iterable<ServicePort>, previous: FamilySlots = noSlots) {
+    this.node = node;
+    this.#families = { ip: new LiveFamily(node, 'ip', previous.ip), ip6: new LiveFamily(node, 'ip6', previous.ip6) };
+    this.change(groupByService(servicePorts));
+    for (const family of families) this.#families[family].start();
+  }
+
+  /** Takes Services, by `namespace/name`, as they are now. */
+  change(changes: ServiceChanges): void {
+    for (const family of families) this.#families[family].change(changes);
+  }
+
+  /** What was changed since the last time, in one transaction. */
+  takeChanges(): Transaction {
+    return { commands: families.flatMap((family) => this.#families[family].table.takeChanges()) };
+  }
+
+  get ruleset(): Readonly<Record<Family, Table>> {
+    return { ip: this.#families.ip.table.table, ip6: this.#families.ip6.table.table };
+  }
+
+  get slots(): FamilySlots {
+    return { ip: this.#families.ip.table.slots, ip6: this.#families.ip6.table.slots };
+  }
+
+  /** Frontends that two services claim: the loser is left out. */
+  get conflicts(): readonly Conflict[] {
+    return families.flatMap((family) => this.#families[family].claims.conflicts());
+  }
+
+  *servicePorts(): Generator<ServicePort> {
+    for (const family of families) yield* this.#families[family].servicePorts();
+  }
+
+  /** Whose an element is: `shop/web:http`, or undefined for what belongs to no single service, or to one that is gone. */
+  readonly ownerOf = (family: Family, set: string, key: string): string | undefined =>
+    this.#families[family].ownerOf(set, key);
+}
+
+function groupByService(servicePorts: Iterable<ServicePort>): ServiceChanges {
+  const services = new Map<string, ServicePort[]>();
+  for (const servicePort of servicePorts) {
+    const key = `${servicePort.namespace}/${servicePort.service}`;
+    const siblings = services.get(key);
+    if (siblings === undefined) services.set(key, [servicePort]);
+    else siblings.push(servicePort);
+  }
+  return services;
+}
+
+class LiveFamily {
+  readonly table: LiveTable;
+  readonly claims = new Claims();
+  readonly #node: NodeState;
+  /** The contributions of each Service, by `namespace/name`. */
+  readonly #services = new Map<string, ReadonlyMap<ServicePort, Contribution>>();
+  /** Whose a cluster IP or health check port is. */
+  readonly #names = new Map<string, string>();
+  #previous: Slots;
+
+  constructor(node: NodeState, family: Family, previous: Slots) {
+    this.#node = node;
+    this.#previous = previous;
+    this.table = new LiveTable(family, skeletonSets(node, family), skeletonChains(node, family));
+    this.table.add(contributeNode(node, family));
+  }
+
+  /** From here on changes count, and slots come from the table itself. */
+  start(): void {
+    this.#previous = new Map();
+    this.table.trackChanges();
+  }
+
+  change(changes: ServiceChanges): void {
+    const leaving = new Map<string, readonly ServicePort[]>();
+    const coming = new Map<string, readonly ServicePort[]>();
+    for (const [service, servicePorts] of changes) {
+      leaving.set(service, [...(this.#services.get(service)?.keys() ?? [])]);
+      coming.set(
+        service,
+        servicePorts.filter(({ family }) => family === this.table.family),
+      );
+    }
+    for (const servicePort of this.claims.replace([...leaving.values()].flat(), [...coming.values()].flat())) {
+      const service = `${servicePort.namespace}/${servicePort.service}`;
+      // All ports of the Service: they go out and in together.
+      const all = [...(this.#services.get(service)?.keys() ?? [])];
+      leaving.set(service, all);
+      coming.set(service, all);
+    }
+    this.#replace(leaving, coming);
+  }
+
+  /** All that leaves goes out before anything comes in: a frontend may go from one service to another. */
+  #replace(leaving: ServiceChanges, coming: ServiceChanges): void {
+    const slots = this.#slotsOf(leaving);
+    for (const service of leaving.keys()) {
+      for (const [servicePort, contribution] of this.#services.get(service) ?? []) {
+        this.table.remove(contribution);
+        this.#names.delete(servicePort.clusterIp);
+        this.#names.delete(String(servicePort.healthCheckNodePort));
+      }
+      this.#services.delete(service);
+    }
+    for (const [service, servicePorts] of coming) {
+      const contributions = new Map<ServicePort, Contribution>();
+      for (const servicePort of servicePorts) {
+        const isOwner = this.claims.isOwner.bind(this.claims);
+        const contribution = contributeServicePort(this.#node, servicePort, isOwner, slots);
+        contributions.set(servicePort, contribution);
+        this.table.add(contribution);
+        const name = servicePortName(servicePort);
+        this.#names.set(servicePort.clusterIp, name);
+        if (servicePort.healthCheckNodePort !== undefined)
+          this.#names.set(String(servicePort.healthCheckNodePort), name);
+      }
+      if (contributions.size > 0) this.#services.set(service, contributions);
+    }
+  }
+
+  /** The slots of what is about to leave, over those from before the start. */
+  #slotsOf(leaving: ServiceChanges): Slots {
+    const slots = new Map<string, Map<string, readonly string[]>>();
+    for (const service of leaving.keys()) {
+      for (const contribution of this.#services.get(service)?.values() ?? []) {
+        for (const { map, frontend, slots: own } of contribution.slots) {
+          const mapSlots = slots.get(map) ?? new Map<string, readonly string[]>();
+          slots.set(map, mapSlots);
+          mapSlots.set(frontend, own);
+        }
+      }
+    }
+    return slots.size > 0 ? slots : this.#previous;
+  }
+
+  *servicePorts(): Generator<ServicePort> {
+    for (const contributions of this.#services.values()) yield* contributions.keys();
+  }
+
+  ownerOf(set: string, key: string): string | undefined {
+    const frontend = frontendOfElement(set, key);
+    if (frontend === undefined) return undefined;
+    if (set === sets.clusterIps || set === sets.healthCheckNodePorts) return this.#names.get(frontend);
+    const owner = this.claims.ownerOf(frontend);
+    return owner && servicePortName(owner);
+  }
+}

@@ -1,0 +1,137 @@
+import type { Family } from '../../net/ip.ts';
+import type { Chain, SetDeclaration, Table } from '../../ruleset/nftables/ruleset.ts';
+import type { Command, ElementCommand } from '../../ruleset/nftables/transaction.ts';
+import type { Contribution } from './contribution.ts';
+import { sets } from './names.ts';
+import type { MapSlots, Slots } from './slots.ts';
+
+/** Sets of which several service ports may contribute the same element: a Service's ports share its cluster IP, services share pods. */
+const sharedSets: ReadonlySet<string> = new Set([sets.clusterIps, sets.hairpin, sets.healthCheckNodePorts]);
+
+/**
+ * A table as it should be: the sum of contributions. They come and go, and what that changed can be asked for as commands; both cost
+ * what the contributions hold, however large the table.
+ */
+export class LiveTable {
+  readonly family: Family;
+  readonly #skeleton: readonly Chain[];
+  readonly #sets = new Map<string, SetDeclaration>();
+  readonly #elements = new Map<string, Map<string, string>>();
+  readonly #slots = new Map<string, Map<string, readonly string[]>>();
+  /** How many contribute an element of a shared set. */
+  readonly #shares = new Map<string, number>();
+  readonly #chains = new Map<string, Chain>();
+  #newChains: Chain[] = [];
+  /** By set and key: the value before the first change since the last look, undefined for none. Not kept before trackChanges(). */
+  #touched: Map<string, Map<string, string | undefined>> | undefined;
+
+  constructor(family: Family, declarations: readonly SetDeclaration[], skeleton: readonly Chain[]) {
+    this.family = family;
+    this.#skeleton = skeleton;
+    for (const set of declarations) {
+      this.#sets.set(set.name, set);
+      this.#elements.set(set.name, new Map());
+    }
+  }
+
+  /** Slots in use, by map and frontend: what the next contribution of the same frontends goes on from. */
+  get slots(): Slots {
+    return this.#slots satisfies ReadonlyMap<string, MapSlots>;
+  }
+
+  /** The table's present contents. Its elements are those that later changes change. */
+  get table(): Table {
+    const chains = new Map(this.#skeleton.map((chain) => [chain.name, chain]));
+    for (const chain of inOrderOfUse([...this.#chains.values()])) chains.set(chain.name, chain);
+    return { family: this.family, chains, sets: this.#sets, elements: this.#elements };
+  }
+
+  add(contribution: Contribution): void {
+    for (const { set, key, value } of contribution.elements) {
+      if (sharedSets.has(set) && this.#share(set, key, 1) > 1) continue;
+      this.#put(set, key, value);
+    }
+    for (const { map, frontend, slots } of contribution.slots) {
+      const mapSlots = this.#slots.get(map) ?? new Map<string, readonly string[]>();
+      this.#slots.set(map, mapSlots);
+      mapSlots.set(frontend, slots);
+    }
+    for (const chain of contribution.chains.values()) {
+      if (this.#chains.has(chain.name)) continue;
+      this.#chains.set(chain.name, chain);
+      this.#newChains.push(chain);
+    }
+  }
+
+  /** Takes a contribution out again. Its chains stay, for the next one that needs them. */
+  remove(contribution: Contribution): void {
+    for (const { set, key } of contribution.elements) {
+      if (sharedSets.has(set) && this.#share(set, key, -1) > 0) continue;
+      this.#put(set, key, undefined);
+    }
+    for (const { map, frontend } of contribution.slots) this.#slots.get(map)?.delete(frontend);
+  }
+
+  /** From here on changes are kept for takeChanges(). */
+  trackChanges(): void {
+    this.#newChains = [];
+    this.#touched = new Map();
+  }
+
+  /**
+   * What changed since the last time: new chains first, then elements in the order of the sets' declarations, deletes before adds. What
+   * came and went again, or is as it was, is left out.
+   */
+  takeChanges(): readonly Command[] {
+    const { family } = this;
+    const commands: Command[] = [];
+    for (const chain of inOrderOfUse(this.#newChains)) {
+      commands.push({ kind: 'chain', verb: 'add', family, name: chain.name });
+      for (const rule of chain.rules) commands.push({ kind: 'rule', verb: 'add', family, chain: chain.name, rule });
+    }
+    for (const set of this.#sets.values()) {
+      const touched = this.#touched?.get(set.name);
+      if (touched === undefined) continue;
+      const now = this.#elements.get(set.name) as Map<string, string>;
+      const deletes: ElementCommand[] = [];
+      const adds: ElementCommand[] = [];
+      for (const [key, before] of touched) {
+        const value = now.get(key);
+        if (value === before) continue;
+        if (before !== undefined) deletes.push({ kind: 'element', verb: 'delete', family, set, key, value: before });
+        if (value !== undefined) adds.push({ kind: 'element', verb: 'add', family, set, key, value });
+      }
+      for (const command of deletes) commands.push(command);
+      for (const command of adds) commands.push(command);
+    }
+    this.trackChanges();
+    return commands;
+  }
+
+  #share(set: string, key: string, by: 1 | -1): number {
+    const id = `${set} ${key}`;
+    const count = (this.#shares.get(id) ?? 0) + by;
+    if (count === 0) this.#shares.delete(id);
+    else this.#shares.set(id, count);
+    return count;
+  }
+
+  #put(set: string, key: string, value: string | undefined): void {
+    const elements = this.#elements.get(set);
+    if (elements === undefined) throw new Error(`no set ${set} in table ${this.family}`);
+    if (this.#touched !== undefined) {
+      let touched = this.#touched.get(set);
+      if (touched === undefined) this.#touched.set(set, (touched = new Map()));
+      if (!touched.has(key)) touched.set(key, elements.get(key));
+    }
+    if (value === undefined) elements.delete(key);
+    else elements.set(key, value);
+  }
+}
+
+/** By name, whatever order services came in. A chain with affinity goes on to the plain one, which must exist first. */
+function inOrderOfUse(chains: readonly Chain[]): readonly Chain[] {
+  const sorted = [...chains].sort((a, b) => Number(a.name > b.name) - Number(a.name < b.name));
+  const isPlain = (chain: Chain) => !chain.name.startsWith('affinity-');
+  return [...sorted.filter(isPlain), ...sorted.filter((chain) => !isPlain(chain))];
+}
