@@ -50,7 +50,8 @@ describe('a ruleset that is kept up to date service by service', () => {
           let before = first;
           for (const state of later) {
             const changes = changesBetween(before, state);
-            const batches = mode === 'all changes at once' ? [changes] : [...changes].map((change) => new Map([change]));
+            const batches =
+              mode === 'all changes at once' ? [changes] : [...changes].map((change) => new Map([change]));
             for (const batch of batches) {
               live.change(batch);
               // The model kernel refuses what a real one would: adding what is there, deleting what is not.

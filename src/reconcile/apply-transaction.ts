@@ -113,13 +113,18 @@ interface ElementGroup {
   readonly commands: ElementCommand[];
 }
 
+/** Names what nobody owns: `ip hairpin-connections 10.244.1.5 . 10.244.1.5`. */
+export function elementId({ family, set, key }: ElementCommand): string {
+  return `${family} ${set.name} ${key}`;
+}
+
 /** The elements of one service together, so that a service is programmed whole or not at all; what nobody owns, key by key. */
 function groupByOwner(commands: readonly Command[], ownerOf: OwnerOf): readonly ElementGroup[] {
   const groups = new Map<string, ElementGroup>();
   for (const command of commands) {
     if (command.kind !== 'element') continue;
     const owner = ownerOf(command.family, command.set.name, command.key);
-    const id = owner ?? `${command.family} ${command.set.name} ${command.key}`;
+    const id = owner ?? elementId(command);
     const group = groups.get(id);
     if (group === undefined) groups.set(id, { owner, commands: [command] });
     else group.commands.push(command);

@@ -8,7 +8,9 @@ import {
   type SetDeclaration,
   type Table,
 } from '../../ruleset/nftables/ruleset.ts';
+import type { Command } from '../../ruleset/nftables/transaction.ts';
 import { affinityMap, endpointMap, fields, lists, maps, shapes } from './names.ts';
+import { frontendOfElement } from './owners.ts';
 
 /** Clients remembered per table and protocol. A dynamic map without a size stops at 65,535, and says nothing. */
 const affinityMapSize = 1_048_576;
@@ -101,4 +103,14 @@ function liveEndpoints(table: Table, protocol: Protocol, address: string, port: 
     }
   }
   return live;
+}
+
+/** True if after this command a client may be remembered for an endpoint that its frontend has no longer. */
+export function affectsAffinity(table: Table, command: Command): boolean {
+  if (command.kind !== 'element' || command.verb !== 'delete' || command.family !== table.family) return false;
+  const set = command.set.name;
+  if (set === maps.affinity.ip || set === maps.affinity.nodeport) return true;
+  const frontend = set.includes('-endpoints-') ? frontendOfElement(set, command.key) : undefined;
+  if (frontend === undefined) return false;
+  return shapes.some((shape) => elementsOf(table, maps.affinity[shape]).has(frontend));
 }

@@ -46,7 +46,7 @@ export class Contribution {
     const map = endpointMap(chain.shape, chain.list, chain.protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
     this.slots.push({ map, frontend, slots });
-    for (let slot = 0; slot < slots.length; slot++) this.add(map, `${frontend} . ${slot}`, slots[slot] as string);
+    for (const [slot, endpoint] of slots.entries()) this.add(map, `${frontend} . ${slot}`, endpoint);
     const plain = { ...chain, count: endpoints.length, hasAffinity: false };
     this.#addBalancingChain(plain);
     return `goto ${chain.hasAffinity ? this.#addBalancingChain({ ...plain, hasAffinity: true }) : balancingChainName(plain)}`;

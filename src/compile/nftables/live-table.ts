@@ -121,7 +121,7 @@ export class LiveTable {
     if (elements === undefined) throw new Error(`no set ${set} in table ${this.family}`);
     if (this.#touched !== undefined) {
       let touched = this.#touched.get(set);
-      if (touched === undefined) this.#touched.set(set, (touched = new Map()));
+      if (touched === undefined) this.#touched.set(set, (touched = new Map<string, string | undefined>()));
       if (!touched.has(key)) touched.set(key, elements.get(key));
     }
     if (value === undefined) elements.delete(key);

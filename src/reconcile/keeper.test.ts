@@ -1,0 +1,251 @@
+import { compile } from '../compile/nftables/compile.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import { MemoryKernel } from '../kernel/memory.ts';
+import type { NodeState, ProxyState } from '../model/proxy-state.ts';
+import { type ServicePort, servicePortName } from '../model/service-port.ts';
+import { families, type Ip } from '../net/ip.ts';
+import type { Port } from '../net/port.ts';
+import { applyTransaction } from '../ruleset/nftables/apply-transaction.ts';
+import type { Ruleset } from '../ruleset/nftables/ruleset.ts';
+import type { ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
+import { Keeper } from './keeper.ts';
+
+function service(n: number, endpoints: readonly number[], affinity = false): ServicePort {
+  return {
+    namespace: 'shop',
+    service: `svc-${n}`,
+    portName: 'http',
+    protocol: 'tcp',
+    family: 'ip',
+    clusterIp: `10.96.0.${n}` as Ip,
+    port: 80 as Port,
+    externalIps: [],
+    loadBalancerIps: [],
+    loadBalancerSourceRanges: [],
+    internalTrafficPolicy: 'Cluster',
+    externalTrafficPolicy: 'Cluster',
+    ...(affinity ? { affinityTimeoutSeconds: 60 } : {}),
+    endpoints: endpoints.map((e) => ({
+      ip: `10.244.1.${e}` as Ip,
+      port: 8080 as Port,
+      state: 'ready',
+      isLocal: false,
+      zoneHints: [],
+      nodeHints: [],
+    })),
+  };
+}
+
+const node: NodeState = {
+  nodeName: 'node-1',
+  nodeIps: { ip: '192.168.0.2' as Ip },
+  nodePortAddresses: { ip: { kind: 'some', ips: ['192.168.0.2' as Ip] }, ip6: { kind: 'all' } },
+  detectLocal: { kind: 'none' },
+  masqueradeAll: false,
+  serviceCidrs: [],
+};
+const state = (...servicePorts: readonly ServicePort[]): ProxyState => ({ ...node, servicePorts });
+const changeOf = (...servicePorts: readonly ServicePort[]) =>
+  new Map(servicePorts.map((servicePort) => [`shop/${servicePort.service}`, [servicePort]]));
+
+function elementsIn(ruleset: Ruleset) {
+  return families.flatMap((family) =>
+    [...(ruleset[family]?.elements ?? [])].flatMap(([set, elements]) =>
+      [...elements].map(([key, value]) => `${family} ${set} ${key} ${value}`),
+    ),
+  );
+}
+
+/** Slots depend on the past; what matters is which endpoints a frontend has. */
+const withoutSlots = (lines: readonly string[]) =>
+  lines.map((line) => (line.includes('-endpoints-') ? line.replace(/ \. \d+ (?=\S+ \. \d+$)/, ' ') : line)).sort();
+
+function expectHeld(kernel: MemoryKernel, wanted: ProxyState) {
+  expect(withoutSlots(elementsIn(kernel.ruleset))).toEqual(withoutSlots(elementsIn(compile(wanted).ruleset)));
+}
+
+/** Somebody else's hand on our table. */
+function tamper(kernel: MemoryKernel, commands: Transaction['commands']) {
+  kernel.ruleset = applyTransaction(kernel.ruleset, { commands });
+}
+
+function element(kernel: MemoryKernel, verb: 'add' | 'delete', set: string, key: string, value = ''): ElementCommand {
+  const declaration = kernel.ruleset.ip?.sets.get(set);
+  if (declaration === undefined) throw new Error(set);
+  return { kind: 'element', verb, family: 'ip', set: declaration, key, value };
+}
+
+const refusedFor = (name: string) => (transaction: Transaction) => {
+  const address = `10.96.0.${name}`;
+  if (transaction.commands.some((command) => command.kind === 'element' && command.key.startsWith(`${address} .`)))
+    throw new KernelError('refused', `${address} is not to the kernel's taste`);
+};
+
+describe('Keeper', () => {
+  it('adopts what it finds and sends only what differs', async () => {
+    const before = state(service(1, [5, 6]), service(2, [7]));
+    const kernel = new MemoryKernel(compile(before).ruleset);
+    const keeper = new Keeper(kernel);
+    const result = await keeper.start(state(service(1, [6]), service(2, [7])));
+    expect(result).toMatchObject({ kind: 'full', setAside: [] });
+    expect(kernel.tried[0]?.commands.every(({ kind }) => kind !== 'table')).toBe(true);
+    expectHeld(kernel, state(service(1, [6]), service(2, [7])));
+  });
+
+  it('sends a change alone, without reading', async () => {
+    const kernel = new MemoryKernel();
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5]), service(2, [7])));
+    kernel.readElements = () => {
+      throw new Error('read');
+    };
+    const result = await keeper.change(changeOf(service(2, [7, 8])), node);
+    expect(result).toMatchObject({ kind: 'partial', setAside: [] });
+    expectHeld(kernel, state(service(1, [5]), service(2, [7, 8])));
+    await keeper.change(new Map([['shop/svc-1', []]]), node);
+    expectHeld(kernel, state(service(2, [7, 8])));
+  });
+
+  it('plans from what the kernel really holds once it was surprised', async () => {
+    const kernel = new MemoryKernel();
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5, 6]), service(2, [7])));
+    tamper(kernel, [element(kernel, 'delete', 'cluster-endpoints-tcp', '10.96.0.1 . 80 . 1', '10.244.1.6 . 8080')]);
+    const result = await keeper.change(changeOf(service(1, [5])), node);
+    expect(result.kind).toBe('full');
+    expect(result.refusal?.failure).toBe('refused');
+    expectHeld(kernel, state(service(1, [5]), service(2, [7])));
+  });
+
+  it('sets one service aside, goes on with the others, and tries it again when it changes', async () => {
+    let fault = (_: Transaction) => undefined as void;
+    const kernel = new MemoryKernel({}, (transaction) => fault(transaction));
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5])));
+    fault = refusedFor('2');
+    const result = await keeper.change(changeOf(service(2, [7]), service(3, [8])), node);
+    expect(result.setAside.map(({ owner }) => owner)).toEqual(['shop/svc-2:http']);
+    const tries = kernel.tried.length;
+    expect(await keeper.change(changeOf(service(1, [5, 6])), node)).toMatchObject({ kind: 'partial', setAside: [] });
+    expect(kernel.tried.length).toBe(tries + 1);
+    fault = () => undefined;
+    await keeper.change(changeOf(service(2, [9])), node);
+    expectHeld(kernel, state(service(1, [5, 6]), service(2, [9]), service(3, [8])));
+  });
+
+  it('begins anew after a failure that no smaller transaction would mend', async () => {
+    let fault = (_: Transaction) => undefined as void;
+    const kernel = new MemoryKernel({}, (transaction) => fault(transaction));
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5])));
+    fault = () => {
+      throw new KernelError('crashed', 'nft crashed');
+    };
+    await expect(keeper.change(changeOf(service(1, [6])), node)).rejects.toThrow('nft crashed');
+    fault = () => undefined;
+    expect(await keeper.change(changeOf(service(2, [7])), node)).toMatchObject({ kind: 'full' });
+    expectHeld(kernel, state(service(1, [6]), service(2, [7])));
+  });
+
+  it('follows a change of the node, services in the same breath', async () => {
+    const kernel = new MemoryKernel();
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5])));
+    const moved: NodeState = {
+      ...node,
+      nodePortAddresses: { ip: { kind: 'all' }, ip6: { kind: 'all' } },
+      masqueradeAll: true,
+    };
+    await keeper.change(changeOf(service(2, [7])), moved);
+    expectHeld(kernel, { ...moved, servicePorts: [service(1, [5]), service(2, [7])] });
+    await keeper.change(changeOf(service(2, [8])), moved);
+    expectHeld(kernel, { ...moved, servicePorts: [service(1, [5]), service(2, [8])] });
+  });
+
+  it('forgets clients of an endpoint that left', async () => {
+    const kernel = new MemoryKernel();
+    const keeper = new Keeper(kernel);
+    await keeper.start(state(service(1, [5, 6], true)));
+    tamper(kernel, [
+      element(kernel, 'add', 'affinity-tcp', '192.0.2.1 . 10.96.0.1 . 80', '10.244.1.5 . 8080'),
+      element(kernel, 'add', 'affinity-tcp', '192.0.2.2 . 10.96.0.1 . 80', '10.244.1.6 . 8080'),
+    ]);
+    expect(await keeper.change(changeOf(service(1, [6], true)), node)).toMatchObject({ forgotten: 1 });
+    expect([...(kernel.ruleset.ip?.elements.get('affinity-tcp') ?? [])].map(([key]) => key)).toEqual([
+      '192.0.2.2 . 10.96.0.1 . 80',
+    ]);
+  });
+});
+
+describe('an audit', () => {
+  async function kept() {
+    const kernel = new MemoryKernel();
+    const keeper = new Keeper(kernel);
+    const wanted = state(service(1, [5, 6]), service(2, [7]));
+    await keeper.start(wanted);
+    return { kernel, keeper, wanted };
+  }
+
+  it('finds nothing where nothing is wrong, and sends nothing', async () => {
+    const { kernel, keeper } = await kept();
+    const tries = kernel.tried.length;
+    expect(await keeper.audit()).toEqual({ wrong: [], setAside: [] });
+    expect(kernel.tried.length).toBe(tries);
+  });
+
+  it('mends elements that somebody changed, and says what was wrong', async () => {
+    const { kernel, keeper, wanted } = await kept();
+    tamper(kernel, [
+      element(kernel, 'delete', 'service-ips', '10.96.0.1 . tcp . 80', 'goto cluster-tcp-2'),
+      element(kernel, 'add', 'cluster-ips', '10.96.0.99'),
+    ]);
+    const { wrong } = await keeper.audit();
+    expect(wrong.map(({ place, count, example }) => `${place} ${count}: ${example}`)).toEqual([
+      'service-ips 1: 10.96.0.1 . tcp . 80 was missing',
+      'cluster-ips 1: 10.96.0.99 was there',
+    ]);
+    expectHeld(kernel, wanted);
+  });
+
+  it.each([
+    ['a deleted table', [{ kind: 'table', verb: 'delete', family: 'ip' }], 'table 1: it was missing'],
+    [
+      'a flushed chain',
+      [{ kind: 'chain', verb: 'flush', family: 'ip', name: 'services' }],
+      'chains 1: services had other rules',
+    ],
+  ] as const)('mends %s', async (_, commands, words) => {
+    const { kernel, keeper, wanted } = await kept();
+    tamper(kernel, commands);
+    const { wrong } = await keeper.audit();
+    expect(wrong.map(({ place, count, example }) => `${place} ${count}: ${example}`)).toEqual([words]);
+    expectHeld(kernel, wanted);
+    expect(await keeper.audit()).toEqual({ wrong: [], setAside: [] });
+  });
+
+  it('does not undo a change that comes while it reads', async () => {
+    const { kernel, keeper } = await kept();
+    const read = kernel.readElements.bind(kernel);
+    let changed: Promise<unknown> | undefined;
+    kernel.readElements = async (family, set) => {
+      const elements = new Map(await read(family, set));
+      if (family === 'ip' && set.name === 'cluster-endpoints-tcp')
+        await (changed ??= keeper.change(changeOf(service(2, [7, 8])), node));
+      return elements;
+    };
+    expect(await keeper.audit()).toEqual({ wrong: [], setAside: [] });
+    expect(changed).toBeDefined();
+    expectHeld(kernel, state(service(1, [5, 6]), service(2, [7, 8])));
+  });
+
+  it('tries again what was set aside', async () => {
+    let fault: (transaction: Transaction) => void = refusedFor('2');
+    const kernel = new MemoryKernel({}, (transaction) => fault(transaction));
+    const keeper = new Keeper(kernel);
+    const { setAside } = await keeper.start(state(service(1, [5]), service(2, [7])));
+    expect(setAside.map(({ owner }) => owner)).toEqual([servicePortName(service(2, []))]);
+    fault = () => undefined;
+    await keeper.audit();
+    expectHeld(kernel, state(service(1, [5]), service(2, [7])));
+  });
+});

@@ -1,0 +1,227 @@
+import isEqual from 'lodash-es/isEqual.js';
+import { LiveRuleset, type ServiceChanges } from '../compile/nftables/live-ruleset.ts';
+import { slotsOfRuleset } from '../compile/nftables/compile.ts';
+import { affectsAffinity } from '../compile/nftables/affinity.ts';
+import { type Kernel, KernelError } from '../kernel/kernel.ts';
+import type { NodeState, ProxyState } from '../model/proxy-state.ts';
+import { families, type Family } from '../net/ip.ts';
+import { type Elements, isDynamic, type SetDeclaration, type Table } from '../ruleset/nftables/ruleset.ts';
+import type { Command, Transaction } from '../ruleset/nftables/transaction.ts';
+import { applyTransaction, elementId, type SetAside } from './apply-transaction.ts';
+import { auditMap, auditStructure, type Wrong } from './audit.ts';
+import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
+import { chunkTransaction, planTransaction } from './plan-transactions.ts';
+import { readRuleset } from './read-ruleset.ts';
+
+/** What bringing the kernel up to date came to. */
+export interface SyncResult extends Forgotten {
+  /** Was the kernel read and compared as a whole, or was only the change sent? */
+  readonly kind: 'full' | 'partial';
+  readonly commands: number;
+  readonly setAside: readonly SetAside[];
+  /** Why what was believed of the kernel had to be given up, if it had. */
+  readonly refusal?: KernelError;
+}
+
+export interface AuditResult {
+  /** What was not as it should be, and is again. */
+  readonly wrong: readonly Wrong[];
+  readonly setAside: readonly SetAside[];
+}
+
+/**
+ * Keeps a kernel at the ruleset of a state that changes. It knows what the kernel holds from what it has sent, so that a change costs
+ * no reading; when a transaction fails, that knowledge is given up, and the next one is planned from what the kernel really holds.
+ *
+ *   start ── read, adopt, apply ──►  known ◄──── resync: read, compare, apply ◄──┐
+ *                                   │    ▲                                       │
+ *                      change: send │    └── taken                               │
+ *                                   └──────── refused, or not known any more ────┘
+ *
+ * One thing at a time happens to the kernel; calls wait for those before them. Throws KernelErrors that no smaller transaction would
+ * mend (see applyTransaction); the next call begins with a resync then.
+ */
+export class Keeper {
+  readonly #kernel: Kernel;
+  #live: LiveRuleset | undefined;
+  /** True if the kernel holds what #live says, what is set aside excepted. */
+  #isKnown = false;
+  /** Owners (or elements that nobody owns) that the kernel refused. Left alone until they change or the next audit. */
+  readonly #setAside = new Set<string>();
+  /** Keys that changed while an audit reads a map; undefined: none reads. */
+  #changedMeanwhile: Set<string> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** The desired ruleset; undefined before the start. */
+  get live(): LiveRuleset | undefined {
+    return this.#live;
+  }
+
+  /** Takes over what the kernel holds: endpoints keep their slots there, and only what differs is sent. */
+  start(state: ProxyState): Promise<SyncResult> {
+    return this.#exclusively(async () => {
+      const actual = await readRuleset(this.#kernel);
+      this.#live = new LiveRuleset(state, state.servicePorts, slotsOfRuleset(actual));
+      return this.#bring(this.#live, actual);
+    });
+  }
+
+  /** Takes in Services as they are now, and the node's own state where that changed. */
+  change(changes: ServiceChanges, node: NodeState): Promise<SyncResult> {
+    return this.#exclusively(async () => {
+      if (this.#live === undefined) throw new Error('change before start');
+      for (const service of changes.keys()) this.#liftSetAside(service);
+      const transaction = isEqual(node, this.#live.node)
+        ? this.#changeServices(this.#live, changes)
+        : this.#changeNode(this.#live, changes, node);
+      return this.#isKnown ? await this.#send(transaction) : await this.#resync();
+    });
+  }
+
+  /** Reads the kernel, compares, and sends what differs. */
+  resync(): Promise<SyncResult> {
+    return this.#exclusively(() => this.#resync());
+  }
+
+  /**
+   * Compares the kernel with the desired ruleset, map by map, and mends it. Changes go on meanwhile: what they change is not judged by
+   * a reading from before.
+   */
+  async audit(): Promise<AuditResult> {
+    const wrong: Wrong[] = [];
+    const setAside: SetAside[] = [];
+    const mend = async (found: { commands: readonly Command[]; wrong: readonly Wrong[] }) => {
+      wrong.push(...found.wrong);
+      if (found.commands.length > 0) setAside.push(...(await this.#apply({ commands: found.commands })));
+    };
+    this.#setAside.clear();
+    if (!this.#isKnown) await this.resync();
+    for (const family of families) {
+      await this.#exclusively(async () => mend(await auditStructure(this.#kernel, this.#table(family))));
+      for (const set of this.#table(family).sets.values()) {
+        if (isDynamic(set)) continue;
+        await this.#readAside(family, set, async (actual, changed) =>
+          mend(auditMap(this.#table(family), set, actual, changed)),
+        );
+      }
+    }
+    return { wrong, setAside };
+  }
+
+  /** Reads a map while changes go on, then hands it over with the keys that were changed meanwhile. */
+  async #readAside(
+    family: Family,
+    set: SetDeclaration,
+    judge: (actual: Elements, changed: ReadonlySet<string>) => Promise<void>,
+  ): Promise<void> {
+    const live = this.#live;
+    const changed = new Set<string>();
+    try {
+      // Begins between two changes, so that none is under way that the reading may or may not see.
+      const reading = await this.#exclusively(() => {
+        this.#changedMeanwhile = changed;
+        return Promise.resolve({ elements: this.#kernel.readElements(family, set) });
+      });
+      const actual = await reading.elements;
+      await this.#exclusively(() => (this.#live === live ? judge(actual, changed) : Promise.resolve()));
+    } finally {
+      this.#changedMeanwhile = undefined;
+    }
+  }
+
+  #table(family: Family): Table {
+    if (this.#live === undefined) throw new Error('audit before start');
+    return this.#live.ruleset[family];
+  }
+
+  #changeServices(live: LiveRuleset, changes: ServiceChanges): Transaction {
+    live.change(changes);
+    return live.takeChanges();
+  }
+
+  /** What the node is concerns every service, so all are compiled anew, on the slots that they have. */
+  #changeNode(live: LiveRuleset, changes: ServiceChanges, node: NodeState): Transaction {
+    const next = new LiveRuleset(node, live.servicePorts(), live.slots);
+    next.change(changes);
+    next.takeChanges();
+    this.#live = next;
+    return planTransaction(next.ruleset, live.ruleset);
+  }
+
+  async #send(transaction: Transaction): Promise<SyncResult> {
+    const { commands } = transaction;
+    this.#note(commands);
+    try {
+      for (const chunk of chunkTransaction(transaction)) await this.#kernel.apply(chunk);
+    } catch (error) {
+      this.#isKnown = false;
+      if (!(error instanceof KernelError) || !isRefusal(error)) throw error;
+      return { ...(await this.#resync()), refusal: error };
+    }
+    const tables = families
+      .map((family) => this.#table(family))
+      .filter((table) => commands.some((command) => affectsAffinity(table, command)));
+    const forgotten = tables.length === 0 ? { forgotten: 0 } : await forgetStaleAffinity(this.#kernel, tables);
+    return { kind: 'partial', commands: commands.length, setAside: [], ...forgotten };
+  }
+
+  async #resync(): Promise<SyncResult> {
+    if (this.#live === undefined) throw new Error('resync before start');
+    return this.#bring(this.#live, await readRuleset(this.#kernel));
+  }
+
+  async #bring(live: LiveRuleset, actual: Awaited<ReturnType<typeof readRuleset>>): Promise<SyncResult> {
+    const { commands } = planTransaction(live.ruleset, actual);
+    const wanted = commands.filter((command) => !this.#isSetAside(command));
+    const setAside = await this.#apply({ commands: wanted });
+    this.#isKnown = true;
+    const known = families.filter((family) => actual[family] !== undefined).map((family) => live.ruleset[family]);
+    return { kind: 'full', commands: wanted.length, setAside, ...(await forgetStaleAffinity(this.#kernel, known)) };
+  }
+
+  /** Applies what was planned from a reading of the kernel; what it refuses is set aside. */
+  async #apply(transaction: Transaction): Promise<readonly SetAside[]> {
+    this.#note(transaction.commands);
+    try {
+      const { setAside } = await applyTransaction(this.#kernel, transaction, this.#ownerOf);
+      for (const { owner, transaction: refused } of setAside) {
+        for (const command of refused.commands)
+          if (command.kind === 'element') this.#setAside.add(owner ?? elementId(command));
+      }
+      return setAside;
+    } catch (error) {
+      this.#isKnown = false;
+      throw error;
+    }
+  }
+
+  readonly #ownerOf: LiveRuleset['ownerOf'] = (family, set, key) => this.#live?.ownerOf(family, set, key);
+
+  #isSetAside(command: Command): boolean {
+    if (this.#setAside.size === 0 || command.kind !== 'element') return false;
+    return this.#setAside.has(this.#ownerOf(command.family, command.set.name, command.key) ?? elementId(command));
+  }
+
+  #liftSetAside(service: string): void {
+    for (const id of this.#setAside) if (id === service || id.startsWith(`${service}:`)) this.#setAside.delete(id);
+  }
+
+  #note(commands: readonly Command[]): void {
+    if (this.#changedMeanwhile === undefined) return;
+    for (const command of commands) if (command.kind === 'element') this.#changedMeanwhile.add(elementId(command));
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function isRefusal({ failure }: KernelError): boolean {
+  return failure === 'refused' || failure === 'full' || failure === 'too-big';
+}
