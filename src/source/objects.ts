@@ -79,6 +79,8 @@ export interface Node {
   /** In the order in which kube-proxy prefers them: internal before external. */
   readonly addresses: readonly Ip[];
   readonly podCidrs: readonly Cidr[];
+  /** Is about to go: being deleted, or marked so by the cluster autoscaler. Load balancers should send it nothing new. */
+  readonly isLeaving?: true;
 }
 
 export interface ServiceCidr {
@@ -180,8 +182,20 @@ export function readNode(raw: Json): Read<Node> {
       ...(zone === undefined || zone === '' ? {} : { zone }),
       addresses: nodeAddresses(readRecord(raw, 'status', report), report),
       podCidrs: podCidrs.length === 0 && podCidr !== undefined ? [podCidr] : podCidrs,
+      ...(isLeaving(raw) ? { isLeaving: true as const } : {}),
     };
   });
+}
+
+/** As kube-proxy tells it, for /healthz (KEP-3836). */
+function isLeaving(raw: Json): boolean {
+  const metadata = isRecord(raw['metadata']) ? raw['metadata'] : {};
+  const spec = isRecord(raw['spec']) ? raw['spec'] : {};
+  const taints: readonly unknown[] = Array.isArray(spec['taints']) ? spec['taints'] : [];
+  return (
+    typeof metadata['deletionTimestamp'] === 'string' ||
+    taints.some((taint) => isRecord(taint) && taint['key'] === 'ToBeDeletedByClusterAutoscaler')
+  );
 }
 
 const zoneLabel = 'topology.kubernetes.io/zone';

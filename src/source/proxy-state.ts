@@ -1,11 +1,11 @@
 import uniq from 'lodash-es/uniq.js';
-import type { Problem, ProxyState } from '../model/proxy-state.ts';
+import type { NodeState, Problem, ProxyState } from '../model/proxy-state.ts';
 import { disjointCidrs } from '../net/cidr.ts';
-import { compareText, families, type Ip } from '../net/ip.ts';
+import { compareText, families, type Family, type Ip } from '../net/ip.ts';
 import { slicesByService } from './endpoints.ts';
 import { detectLocalOf, nodeIpsOf, nodePortAddressesOf } from './node.ts';
 import type { ClusterObjects, Node } from './objects.ts';
-import { servicePortsOf } from './service-ports.ts';
+import { type ServicePortOptions, servicePortsOf } from './service-ports.ts';
 import type { Settings } from './settings.ts';
 
 export interface StateOptions {
@@ -23,19 +23,35 @@ export function buildProxyState(
   objects: ClusterObjects,
   options: StateOptions,
 ): { readonly state: ProxyState; readonly nodeAddresses: readonly Ip[]; readonly problems: readonly Problem[] } {
-  const { nodeName, settings } = options;
   const problems: Problem[] = [];
-  const node = findNode(objects, nodeName, problems);
   const servicePorts = servicePortsOf(
     [...objects.services].sort(byTitle),
     slicesByService(objects.endpointSlices),
-    { nodeName, allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true },
+    servicePortOptions(options),
     problems,
   );
   const usedFamilies = families.filter((family) => servicePorts.some((servicePort) => servicePort.family === family));
+  const { node, nodeAddresses, problems: nodeProblems } = buildNodeState(objects, options, usedFamilies);
+  return { state: { ...node, servicePorts }, nodeAddresses, problems: [...nodeProblems, ...problems] };
+}
+
+/** What the service ports of every Service follow from, besides the Service and its slices. */
+export function servicePortOptions({ nodeName, settings }: StateOptions): ServicePortOptions {
+  return { nodeName, allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true };
+}
+
+/** What decides rules besides services, and the addresses of the node's interfaces. `usedFamilies`: those with services. */
+export function buildNodeState(
+  objects: Pick<ClusterObjects, 'nodes' | 'serviceCidrs'>,
+  options: StateOptions,
+  usedFamilies: readonly Family[],
+): { readonly node: NodeState; readonly nodeAddresses: readonly Ip[]; readonly problems: readonly Problem[] } {
+  const { nodeName, settings } = options;
+  const problems: Problem[] = [];
+  const node = findNode(objects.nodes, nodeName, problems);
   const nodeIps = nodeIpsOf(node, settings.bindAddress, options.namedAddresses ?? []);
   const interfaceAddresses = options.nodeAddresses ?? uniq([...(node?.addresses ?? []), ...Object.values(nodeIps)]);
-  const state: ProxyState = {
+  const state: NodeState = {
     nodeName,
     ...(node?.zone === undefined ? {} : { zone: node.zone }),
     nodeIps,
@@ -43,9 +59,8 @@ export function buildProxyState(
     detectLocal: detectLocalOf(settings, node, usedFamilies, problems),
     masqueradeAll: settings.masqueradeAll,
     serviceCidrs: disjointCidrs(objects.serviceCidrs.flatMap(({ cidrs }) => cidrs)),
-    servicePorts,
   };
-  return { state, nodeAddresses: interfaceAddresses, problems };
+  return { node: state, nodeAddresses: interfaceAddresses, problems };
 }
 
 /** The name of the node that rules are made for: the requested one, else that of the only Node there is, else the host's, as kube-proxy has it. */
@@ -56,10 +71,10 @@ export function chooseNodeName(objects: ClusterObjects, requested: string | unde
   return only !== undefined && others.length === 0 ? only.name : hostname.trim().toLowerCase();
 }
 
-function findNode(objects: ClusterObjects, nodeName: string, problems: Problem[]): Node | undefined {
-  const node = objects.nodes.find(({ name }) => name.toLowerCase() === nodeName);
+function findNode(nodes: readonly Node[], nodeName: string, problems: Problem[]): Node | undefined {
+  const node = nodes.find(({ name }) => name.toLowerCase() === nodeName);
   if (node !== undefined) return node;
-  const others = objects.nodes.map(({ name }) => name).sort();
+  const others = nodes.map(({ name }) => name).sort();
   const known = others.length === 0 ? 'there is no Node at all' : `there are ${abridged(others)}`;
   problems.push({
     object: `Node ${nodeName}`,

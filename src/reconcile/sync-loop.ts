@@ -1,0 +1,156 @@
+import type { ServiceChanges } from '../compile/nftables/live-ruleset.ts';
+import { KernelError } from '../kernel/kernel.ts';
+import type { NodeState } from '../model/proxy-state.ts';
+import type { ServicePort } from '../model/service-port.ts';
+import type { AuditResult, Keeper, SyncResult } from './keeper.ts';
+
+/** What a source has learned since it was last asked; the first time, everything. */
+export interface Changes {
+  readonly services: ServiceChanges;
+  readonly node: NodeState;
+}
+
+export interface SyncLoopOptions<C extends Changes> {
+  readonly keeper: Keeper;
+  readonly takeChanges: () => C;
+  /** From the end of one run to the start of the next, and how long changes are gathered before a run. */
+  readonly minSyncPeriodMs: number;
+  /** 0: only when something asks for an audit. */
+  readonly auditPeriodMs: number;
+  readonly onQueued: () => void;
+  readonly onSynced: (result: SyncResult, changes: C, durationMs: number) => void;
+  /** Tried again after retryMs. */
+  readonly onFailed: (error: Error, retryMs: number) => void;
+  readonly onAudited: (result: AuditResult, reason: string) => void;
+  /** How long after a failure: doubled each time, up to maxMs. */
+  readonly retry?: { readonly minMs: number; readonly maxMs: number };
+}
+
+/**
+ * Decides when the kernel is brought up to date: soon after something changed, not more often than minSyncPeriod, again after a
+ * failure, and looked over from time to time. What comes while a run is under way is gathered for the next.
+ */
+export class SyncLoop<C extends Changes> {
+  readonly #options: SyncLoopOptions<C>;
+  readonly #retry: { readonly minMs: number; readonly maxMs: number };
+  #timer: NodeJS.Timeout | undefined;
+  #isRunning = false;
+  #isQueued = false;
+  #isStopped = false;
+  #failures = 0;
+  #lastEndMs = -Infinity;
+  /** Everything there is, until the first run could read the kernel. */
+  #first: Map<string, readonly ServicePort[]> | undefined = new Map();
+  #auditTimer: NodeJS.Timeout | undefined;
+  #auditing: Promise<void> | undefined;
+  #auditReason: string | undefined;
+
+  constructor(options: SyncLoopOptions<C>) {
+    this.#options = options;
+    this.#retry = options.retry ?? { minMs: 500, maxMs: 30_000 };
+  }
+
+  /** Something changed. */
+  trigger(): void {
+    if (!this.#isQueued) this.#options.onQueued();
+    this.#isQueued = true;
+    if (this.#isRunning || this.#failures > 0) return;
+    this.#scheduleRun();
+  }
+
+  /** Somebody may have changed our tables: looks at once, and once more if that is asked for while it looks. */
+  requestAudit(reason: string): void {
+    this.#auditReason = reason;
+    this.#auditing ??= this.#audit().finally(() => {
+      this.#auditing = undefined;
+      if (this.#auditReason !== undefined && !this.#isStopped) this.requestAudit(this.#auditReason);
+    });
+  }
+
+  /** Ends after the run that is under way, if any. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#auditTimer);
+    while (this.#isRunning) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
+  #scheduleRun(): void {
+    const sinceMs = performance.now() - this.#lastEndMs;
+    this.#schedule(Math.max(gatherMs, this.#options.minSyncPeriodMs - sinceMs));
+  }
+
+  #schedule(ms: number): void {
+    if (this.#isStopped || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.#run();
+    }, ms);
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    this.#isQueued = false;
+    const start = performance.now();
+    const changes = this.#options.takeChanges();
+    try {
+      const result = await this.#sync(changes);
+      this.#failures = 0;
+      this.#options.onSynced(result, changes, performance.now() - start);
+      this.#scheduleAudit();
+    } catch (error) {
+      this.#failures++;
+      const retryMs =
+        Math.min(this.#retry.minMs * 2 ** (this.#failures - 1), this.#retry.maxMs) * (0.75 + Math.random() / 4);
+      this.#options.onFailed(error instanceof Error ? error : new Error(String(error)), retryMs);
+      this.#isQueued = true;
+      this.#schedule(retryMs);
+    } finally {
+      this.#isRunning = false;
+      this.#lastEndMs = performance.now();
+      if (this.#isQueued && this.#failures === 0) this.#scheduleRun();
+    }
+  }
+
+  async #sync({ services, node }: C): Promise<SyncResult> {
+    const { keeper } = this.#options;
+    if (this.#first === undefined) return keeper.change(services, node);
+    for (const [service, servicePorts] of services) this.#first.set(service, servicePorts);
+    const result =
+      keeper.live === undefined
+        ? await keeper.start({ ...node, servicePorts: [...this.#first.values()].flat() })
+        : await keeper.change(services, node);
+    this.#first = undefined;
+    return result;
+  }
+
+  #scheduleAudit(): void {
+    const { auditPeriodMs } = this.#options;
+    if (auditPeriodMs === 0 || this.#auditTimer !== undefined || this.#isStopped) return;
+    // Spread, so that the nodes of a cluster do not all read at once.
+    const ms = auditPeriodMs * (0.75 + Math.random() / 2);
+    this.#auditTimer = setTimeout(() => {
+      this.#auditTimer = undefined;
+      this.requestAudit('period');
+    }, ms).unref();
+  }
+
+  async #audit(): Promise<void> {
+    const reason = this.#auditReason ?? '';
+    this.#auditReason = undefined;
+    if (this.#isStopped || this.#options.keeper.live === undefined) return;
+    try {
+      this.#options.onAudited(await this.#options.keeper.audit(), reason);
+    } catch (error) {
+      // What it was about to mend is mended by the next run, which reads the kernel as a whole.
+      if (!(error instanceof KernelError)) throw error;
+      this.#options.onFailed(error, 0);
+      this.trigger();
+    } finally {
+      this.#scheduleAudit();
+    }
+  }
+}
+
+/** How long changes are gathered at least: what one packet from the API server holds belongs together. */
+const gatherMs = 5;
