@@ -11,6 +11,8 @@ export interface NftOptions {
   readonly program?: string;
   /** After how long a run counts as hung; default two minutes, since a first load of 100,000 services on a slow machine is no hang. */
   readonly timeoutMs?: number;
+  /** Told the process id of every run as it starts: the kernel's events name it as the author of changes. */
+  readonly onProcess?: (pid: number) => void;
 }
 
 /** The oldest nft whose JSON takes and gives all that our tables need (typeof keys, map updates). */
@@ -20,6 +22,7 @@ const oldestNft = [1, 1, 3] as const;
 export class NftKernel implements Kernel {
   readonly #program: string;
   readonly #timeoutMs: number;
+  readonly #onProcess: (pid: number) => void;
 
   /** Looks at the program's version first: an old nft may crash on tables that a newer one wrote, so nothing else is run with it. */
   static async open(options: NftOptions = {}): Promise<NftKernel> {
@@ -41,6 +44,7 @@ export class NftKernel implements Kernel {
   private constructor(options: NftOptions) {
     this.#program = options.program ?? 'nft';
     this.#timeoutMs = options.timeoutMs ?? 120_000;
+    this.#onProcess = options.onProcess ?? (() => undefined);
   }
 
   async apply(transaction: Transaction): Promise<void> {
@@ -76,7 +80,7 @@ export class NftKernel implements Kernel {
 
   async #run(args: readonly string[], input: string): Promise<RunResult> {
     try {
-      return await run(this.#program, args, input, this.#timeoutMs);
+      return await run(this.#program, args, input, this.#timeoutMs, this.#onProcess);
     } catch (error) {
       throw new KernelError(
         'missing',

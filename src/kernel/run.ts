@@ -10,10 +10,17 @@ export interface RunResult {
 }
 
 /** Runs a program without a shell, its whole input at once. Rejects only if the program cannot be started (code ENOENT, EACCES). */
-export function run(program: string, args: readonly string[], input: string, timeoutMs: number): Promise<RunResult> {
+export function run(
+  program: string,
+  args: readonly string[],
+  input: string,
+  timeoutMs: number,
+  onProcess: (pid: number) => void = () => undefined,
+): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     const start = performance.now();
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    if (child.pid !== undefined) onProcess(child.pid);
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     let timedOut = false;
