@@ -13,6 +13,8 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20',
+  // Native: it stays beside the bundle, and where it is missing what needs it says so.
+  external: ['koffi'],
   minifyWhitespace: true,
   minifySyntax: true,
   keepNames: true,

@@ -1,11 +1,9 @@
 import type { Command } from 'commander';
 import { describeTransaction } from '../compile/nftables/describe.ts';
-import type { SetAside } from '../reconcile/apply-transaction.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
-import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
-import { printDescriptions, reportConflicts } from './report.ts';
-import { plural, type Reporter, writeData } from './terminal.ts';
+import { printDescriptions, reportConflicts, reportSetAside } from './report.ts';
+import { plural, writeData } from './terminal.ts';
 
 export function addApplyCommand(program: Command): void {
   addKernelOptions(addInputOptions(program.command('apply')))
@@ -41,12 +39,3 @@ export function addApplyCommand(program: Command): void {
 }
 
 const seconds = (ms: number) => (ms < 100 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`);
-
-function reportSetAside(reporter: Reporter, setAside: readonly SetAside[]): void {
-  for (const { owner, transaction, error } of setAside) {
-    reporter.error(
-      `${owner ?? 'an element that no single service owns'}: the kernel refused it (${error.message}); it is left out, everything else is applied. Refused:\n${printTransaction(transaction).trimEnd()}`,
-      { owner, stderr: error.details.stderr },
-    );
-  }
-}

@@ -36,15 +36,18 @@ interface SettingsOptions {
 const collect = (value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value];
 
 export function addInputOptions(command: Command): Command {
-  return addLogFormat(command)
-    .addOption(
-      new Option(
-        '--state <path>',
-        'cluster objects as kubectl prints them (YAML or JSON): a file, a folder, or - for standard input; repeatable',
-      )
-        .argParser(collect)
-        .makeOptionMandatory(),
-    )
+  return addNodeOptions(addLogFormat(command).addOption(stateOption().makeOptionMandatory()));
+}
+
+export function stateOption(): Option {
+  return new Option(
+    '--state <path>',
+    'cluster objects as kubectl prints them (YAML or JSON): a file, a folder, or - for standard input; repeatable',
+  ).argParser(collect);
+}
+
+export function addNodeOptions(command: Command): Command {
+  return command
     .option('--node <name>', "the node to compile for (default: the state's only node, else this host's name)")
     .option('--mode <mode>', 'the proxy mode: nftables', 'nftables')
     .option(
@@ -124,7 +127,9 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   return { state: built.state, problems, nodeAddresses: built.nodeAddresses, reporter };
 }
 
-async function readSettings(options: InputOptions): Promise<{ settings: Settings; problems: readonly Problem[] }> {
+export async function readSettings(
+  options: InputOptions,
+): Promise<{ settings: Settings; problems: readonly Problem[] }> {
   const { state: _state, mode: _mode, logFormat: _logFormat, ...flags } = options;
   const file = options.config === undefined ? { settings: {}, problems: [] } : await readConfig(options.config);
   return { settings: mergeSettings(file.settings, parseSettingsFlags(flags)), problems: file.problems };
@@ -140,7 +145,7 @@ function requireNftables(mode: string): void {
   );
 }
 
-function parseAddresses(text: string | undefined): readonly Ip[] | undefined {
+export function parseAddresses(text: string | undefined): readonly Ip[] | undefined {
   const parts = text?.split(',').filter((part) => part.trim() !== '') ?? [];
   if (parts.length === 0) return undefined;
   return parts.map((part) => {

@@ -5,6 +5,7 @@ import { addCleanupCommand } from './cleanup.ts';
 import { addCompileCommand } from './compile.ts';
 import { addDiffCommand } from './diff.ts';
 import { addExplainCommand } from './explain.ts';
+import { addRunCommand } from './run.ts';
 import { createReporter, UsageError } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -20,6 +21,7 @@ async function main(args: readonly string[]): Promise<void> {
   addDiffCommand(program);
   addApplyCommand(program);
   addExplainCommand(program);
+  addRunCommand(program);
   addCleanupCommand(program);
   for (const command of program.commands)
     command.exitOverride().showHelpAfterError(`(vipmap ${command.name()} --help says more)`);

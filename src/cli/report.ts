@@ -2,6 +2,8 @@ import type { Conflict } from '../compile/nftables/claims.ts';
 import { type Description } from '../compile/nftables/describe.ts';
 import { printFrontend } from '../model/frontend.ts';
 import { servicePortName } from '../model/service-port.ts';
+import type { SetAside } from '../reconcile/apply-transaction.ts';
+import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { paint, plural, type Reporter } from './terminal.ts';
 
 export function reportConflicts(reporter: Reporter, conflicts: readonly Conflict[]): void {
@@ -34,4 +36,14 @@ export function printDescriptions(descriptions: readonly Description[]): string 
 function paintChange(line: string): string {
   const style = line.startsWith('+') ? 'green' : line.startsWith('-') ? 'red' : 'yellow';
   return paint(process.stdout, style, line);
+}
+
+/** What the kernel did not take, service by service. */
+export function reportSetAside(reporter: Reporter, setAside: readonly SetAside[]): void {
+  for (const { owner, transaction, error } of setAside) {
+    reporter.error(
+      `${owner ?? 'an element that no single service owns'}: the kernel refused it (${error.message}); it is left out, everything else is applied. Refused:\n${printTransaction(transaction).trimEnd()}`,
+      { owner, stderr: error.details.stderr },
+    );
+  }
 }

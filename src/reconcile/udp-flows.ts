@@ -26,7 +26,7 @@ type Endpoints = ReadonlySet<string>;
 export class UdpFlows {
   readonly #services = new Map<string, ReadonlyMap<FrontendId, Endpoints>>();
   /** Frontends that changed since the last clean-up. */
-  readonly #changed = new Set<FrontendId>();
+  #changed = new Set<FrontendId>();
   readonly #owners = new Map<FrontendId, Set<string>>();
 
   /** Takes Services as they are now; true if some flow may have become stale. */
@@ -41,24 +41,32 @@ export class UdpFlows {
         if (mayStrand(before.get(id), after.get(id))) this.#changed.add(id);
       }
     }
+    return this.hasChanged;
+  }
+
+  /** True if take() would give something to clean up. */
+  get hasChanged(): boolean {
     return this.#changed.size > 0;
   }
 
-  /** True if the flow leads where nobody serves its frontend any more. */
-  isStale({ original, reply }: UdpFlow, isNodeAddress: (ip: string) => boolean): boolean {
-    const address = `${original.dst} ${original.dport}`;
-    const id = this.#changed.has(address) ? address : ` ${original.dport}`;
-    if (!this.#changed.has(id)) return false;
-    if (id !== address && (this.#owners.has(address) || !isNodeAddress(original.dst))) return false;
-    const owners = this.#owners.get(id) ?? noOwners;
-    for (const service of owners)
-      if (this.#services.get(service)?.get(id)?.has(`${reply.src} ${reply.sport}`)) return false;
-    return true;
+  /**
+   * What changed since it was last taken, as a test for flows: true if a flow leads where nobody serves its frontend any more. It goes
+   * by what serves when it is called.
+   */
+  take(): { isStale: (flow: UdpFlow, isNodeAddress: (ip: string) => boolean) => boolean } {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return { isStale: (flow, isNodeAddress) => this.#isStale(changed, flow, isNodeAddress) };
   }
 
-  /** What changed so far has been cleaned up. */
-  settle(): void {
-    this.#changed.clear();
+  #isStale(changed: ReadonlySet<FrontendId>, { original, reply }: UdpFlow, isNodeAddress: (ip: string) => boolean) {
+    const address = `${original.dst} ${original.dport}`;
+    const id = this.#owners.has(address) || changed.has(address) ? address : ` ${original.dport}`;
+    if (!changed.has(id)) return false;
+    if (id !== address && !isNodeAddress(original.dst)) return false;
+    const owners = this.#owners.get(id) ?? noOwners;
+    const endpoint = `${reply.src} ${reply.sport}`;
+    return ![...owners].some((service) => this.#services.get(service)?.get(id)?.has(endpoint) === true);
   }
 
   #own(id: FrontendId, service: string, isOwned: boolean): void {

@@ -32,7 +32,7 @@ const nodeResource = (nodeName: string): Resource => ({
   isOptional: true,
 });
 
-export interface ClusterWatchOptions extends Pick<ReflectorOptions, 'warn' | 'info' | 'onRestart'> {
+export interface ClusterWatchOptions extends Pick<ReflectorOptions, 'warn' | 'info' | 'onRestart' | 'onSynced'> {
   readonly apiServer: ApiServer;
   readonly nodeName: string;
   readonly sink: ObjectSink;

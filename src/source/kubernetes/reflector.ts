@@ -20,6 +20,8 @@ export interface ReflectorOptions {
   /** Told once for each new reason. */
   readonly warn: (message: string) => void;
   readonly info: (message: string) => void;
+  /** Told when the objects are known for the first time. */
+  readonly onSynced?: (kind: WatchedKind) => void;
   /** Told at each end of a watch or a failed request: `ended`, `expired`, `inactive`, `error`. */
   readonly onRestart?: (kind: WatchedKind, reason: string) => void;
   readonly times?: Partial<Times>;
@@ -103,8 +105,14 @@ export class Reflector {
     } while (next !== '');
     this.#options.sink.replace(this.resource.kind, objects);
     this.#resourceVersion = resourceVersion;
-    this.#hasSynced = true;
+    this.#synced();
     this.#recovered();
+  }
+
+  #synced(): void {
+    if (this.#hasSynced) return;
+    this.#hasSynced = true;
+    this.#options.onSynced?.(this.resource.kind);
   }
 
   async #watch(): Promise<void> {
@@ -196,7 +204,7 @@ export class Reflector {
       `${this.resource.kind}: ${consequence} (${reason}); everything else works, asked again every ${this.#times.absentMs / 60_000} minutes`,
     );
     if (!this.#hasSynced) this.#options.sink.replace(this.resource.kind, []);
-    this.#hasSynced = true;
+    this.#synced();
     this.#path = this.resource.paths[0] as string;
     return this.#times.absentMs;
   }

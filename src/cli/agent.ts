@@ -1,0 +1,191 @@
+import isEqual from 'lodash-es/isEqual.js';
+import { readNodeAddresses } from '../kernel/node-addresses.ts';
+import type { Kernel } from '../kernel/kernel.ts';
+import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
+import type { Ip } from '../net/ip.ts';
+import type { Conflict } from '../compile/nftables/claims.ts';
+import { type AuditResult, Keeper, type SyncResult } from '../reconcile/keeper.ts';
+import { SyncLoop } from '../reconcile/sync-loop.ts';
+import { nodeAddressTest, UdpFlows } from '../reconcile/udp-flows.ts';
+import { ClusterStore, type SourceChanges } from '../source/cluster-store.ts';
+import type { Settings } from '../source/settings.ts';
+import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
+import { reportConflicts, reportSetAside } from './report.ts';
+import { plural, type Reporter } from './terminal.ts';
+
+/** Told what the agent does, for metrics, health and events. */
+export interface AgentObserver {
+  /** Something waits to be programmed. */
+  queued(): void;
+  synced(result: SyncResult, changes: SourceChanges, durationMs: number): void;
+  failed(error: Error): void;
+  audited(result: AuditResult, reason: string): void;
+  foreignChange(): void;
+  conntrackCleaned(deleted: number, durationMs: number): void;
+}
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly settings: Settings;
+  /** The addresses of the node's interfaces where they are given; else the kernel is asked, again and again. */
+  readonly nodeAddresses: readonly Ip[] | undefined;
+  readonly kernel: Kernel;
+  readonly reporter: Reporter;
+  readonly observer: AgentObserver;
+  readonly minSyncPeriodMs: number;
+  readonly auditPeriodMs: number;
+  readonly openSource: (options: AgentSourceOptions) => AgentSource;
+  /** Begins to watch who else changes our tables; returns what ends that. */
+  readonly watchKernel: (onForeignChange: (reason: string) => void) => () => void;
+}
+
+/** How often the addresses of the node's interfaces are looked at. */
+const addressPeriodMs = 5_000;
+
+/** How long a stop may wait for a transaction that is under way. */
+const stopMs = 700;
+
+/** A node's service proxy at work: a source of cluster objects, the rules that follow from them, and the kernel that is kept at those. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly store: ClusterStore;
+  readonly keeper: Keeper;
+  readonly #source: AgentSource;
+  readonly #loop: SyncLoop<SourceChanges>;
+  readonly #flows = new UdpFlows();
+  #cleaning: Promise<void> | undefined;
+  #nodeAddresses: readonly Ip[];
+  #conflicts: readonly Conflict[] = [];
+  #addressTimer: NodeJS.Timeout | undefined;
+  #unwatchKernel: () => void = () => undefined;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { nodeName, settings, reporter } = options;
+    this.#nodeAddresses = options.nodeAddresses ?? readNodeAddresses();
+    const named = options.nodeAddresses && { namedAddresses: options.nodeAddresses };
+    this.store = new ClusterStore(
+      { nodeName, settings, nodeAddresses: this.#nodeAddresses, ...named },
+      () => this.#source.hasSynced && this.#loop.trigger(),
+    );
+    this.keeper = new Keeper(options.kernel);
+    this.#loop = new SyncLoop({
+      keeper: this.keeper,
+      takeChanges: () => this.#takeChanges(),
+      minSyncPeriodMs: options.minSyncPeriodMs,
+      auditPeriodMs: options.auditPeriodMs,
+      onQueued: () => options.observer.queued(),
+      onSynced: (...args) => this.#synced(...args),
+      onFailed: (error, retryMs) => this.#failed(error, retryMs),
+      onAudited: (...args) => this.#audited(...args),
+    });
+    this.#source = options.openSource({ store: this.store, reporter, onSynced: () => this.#loop.trigger() });
+  }
+
+  get nodeAddresses(): readonly Ip[] {
+    return this.#nodeAddresses;
+  }
+
+  async start(): Promise<void> {
+    await this.#source.start();
+    if (this.#options.nodeAddresses === undefined)
+      this.#addressTimer = setInterval(() => this.#lookAtAddresses(), addressPeriodMs);
+    this.#unwatchKernel = this.#options.watchKernel((reason) => {
+      this.#options.observer.foreignChange();
+      this.#loop.requestAudit(reason);
+    });
+  }
+
+  /** Ends within a second; the rules stay. */
+  async stop(): Promise<void> {
+    this.#source.stop();
+    clearInterval(this.#addressTimer);
+    this.#unwatchKernel();
+    await Promise.race([this.#loop.stop(), new Promise((resolve) => setTimeout(resolve, stopMs).unref())]);
+  }
+
+  #lookAtAddresses(): void {
+    const now = readNodeAddresses();
+    if (isEqual(now, this.#nodeAddresses)) return;
+    this.#nodeAddresses = now;
+    this.store.setNodeAddresses(now);
+  }
+
+  #takeChanges(): SourceChanges {
+    const changes = this.store.takeChanges();
+    for (const { object, message } of changes.problems)
+      this.#options.reporter.warn(`${object}: ${message}`, { object });
+    return changes;
+  }
+
+  #synced(result: SyncResult, changes: SourceChanges, durationMs: number): void {
+    const { reporter, observer } = this.#options;
+    if (result.refusal !== undefined) {
+      const { message } = result.refusal;
+      reporter.warn(
+        `the kernel did not hold what was thought (${message}); it was read and brought up to date as a whole`,
+      );
+    }
+    reportSetAside(reporter, result.setAside);
+    if (result.forgetError !== undefined)
+      reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
+    if (result.kind === 'full') {
+      const sent = result.commands === 0 ? 'nothing to change' : plural(result.commands, 'command');
+      reporter.info(
+        `${plural(this.store.serviceCount, 'service')} in place: ${sent} after comparing with the kernel, ${durationMs.toFixed(0)} ms`,
+      );
+    }
+    this.#reportConflicts();
+    observer.synced(result, changes, durationMs);
+    if (this.#flows.change(changes.services)) this.#cleanConntrack();
+  }
+
+  #reportConflicts(): void {
+    const conflicts = this.keeper.live?.conflicts ?? [];
+    if (isEqual(conflicts, this.#conflicts)) return;
+    reportConflicts(
+      this.#options.reporter,
+      conflicts.filter((conflict) => !this.#conflicts.some((known) => isEqual(known, conflict))),
+    );
+    this.#conflicts = conflicts;
+  }
+
+  #failed(error: Error, retryMs: number): void {
+    const { reporter, observer } = this.#options;
+    reporter.error(`${error.message}; trying again in ${(retryMs / 1000).toFixed(1)} s, the rules stay as they are`);
+    observer.failed(error);
+  }
+
+  #audited(result: AuditResult, reason: string): void {
+    const { reporter, observer } = this.#options;
+    reportSetAside(reporter, result.setAside);
+    for (const { family, place, count, example } of result.wrong)
+      reporter.warn(
+        `table ${family} vipmap was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
+        { family, place, count, reason },
+      );
+    observer.audited(result, reason);
+  }
+
+  /** Beside the loop: it may take long on a node with many connections, and rules must not wait for it. */
+  #cleanConntrack(): void {
+    this.#cleaning ??= this.#cleanOnce().finally(() => (this.#cleaning = undefined));
+  }
+
+  async #cleanOnce(): Promise<void> {
+    const { reporter, observer } = this.#options;
+    const start = performance.now();
+    const isNodeAddress = nodeAddressTest(this.#nodeAddresses);
+    try {
+      const flows = this.#flows.take();
+      const stale = await readConntrack('udp', (entry) => flows.isStale(entry, isNodeAddress));
+      if (stale === undefined) return;
+      const deleted = stale.length === 0 ? 0 : ((await deleteConntrack(stale)) ?? 0);
+      if (deleted > 0) reporter.info(`${plural(deleted, 'UDP flow')} forgotten whose endpoint or service is gone`);
+      observer.conntrackCleaned(deleted, performance.now() - start);
+    } catch (error) {
+      reporter.warn(`UDP flows to endpoints that are gone could not be cleaned up: ${(error as Error).message}`);
+    }
+    if (this.#flows.hasChanged) await this.#cleanOnce();
+  }
+}

@@ -1,0 +1,59 @@
+import { RulesetMonitor } from '../kernel/netlink/monitor.ts';
+import type { Reporter } from './terminal.ts';
+
+/** How long after its end a process of ours may still be named as the author of a change: events are read a little later. */
+const rememberedMs = 10_000;
+
+/** The processes that work for us on the kernel, by process id, as long as events may speak of them. */
+export class OwnProcesses {
+  readonly #startedMs = new Map<number, number>();
+
+  readonly note = (pid: number): void => {
+    const now = performance.now();
+    this.#startedMs.delete(pid);
+    this.#startedMs.set(pid, now);
+    for (const [old, startedMs] of this.#startedMs) {
+      // A run may take minutes; few are under way at once.
+      if (this.#startedMs.size <= 64 || now - startedMs < rememberedMs) break;
+      this.#startedMs.delete(old);
+    }
+  };
+
+  has(pid: number): boolean {
+    return this.#startedMs.has(pid);
+  }
+}
+
+export interface KernelWatchOptions {
+  readonly processes: OwnProcesses;
+  /** A netlink socket of ours that changes the ruleset. */
+  readonly ownPortId?: number;
+  readonly reporter: Reporter;
+  /** Somebody else changed our tables, or may have. */
+  readonly onForeignChange: (reason: string) => void;
+}
+
+/** Looks once a fifth of a second whether somebody else changed our tables. Returns what ends it. */
+export function watchKernel({ processes, ownPortId, reporter, onForeignChange }: KernelWatchOptions): () => void {
+  const without = (why: string) =>
+    reporter.warn(`changes that others make to our tables are noticed by the periodic audit only: ${why}`);
+  try {
+    const monitor = RulesetMonitor.open({
+      isOurs: (portId) => portId === ownPortId || processes.has(portId),
+      ...(ownPortId === undefined ? {} : { ownPortId }),
+      onEvent: (event) => {
+        switch (event.kind) {
+          case 'foreign-change':
+            return onForeignChange(`${event.program ?? 'another program'} changed table ${event.family} vipmap`);
+          case 'overrun':
+            return onForeignChange('more was changed at once than could be followed');
+        }
+      },
+    });
+    if (monitor !== undefined) return () => monitor.close();
+    without('netlink cannot be used here');
+  } catch (error) {
+    without(error instanceof Error ? error.message : String(error));
+  }
+  return () => undefined;
+}

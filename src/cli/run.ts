@@ -1,0 +1,80 @@
+import { hostname } from 'node:os';
+import type { Command } from 'commander';
+import { holdInstance } from '../kernel/instance-lock.ts';
+import { NftKernel } from '../kernel/nft.ts';
+import { HttpApiServer } from '../source/kubernetes/api-server.ts';
+import { loadKubeConfig } from '../source/kubernetes/kubeconfig.ts';
+import { Agent } from './agent.ts';
+import { clusterSource, fileSource } from './agent-source.ts';
+import {
+  addKernelOptions,
+  addLogFormat,
+  addNodeOptions,
+  type InputOptions,
+  parseAddresses,
+  readSettings,
+  stateOption,
+} from './inputs.ts';
+import { OwnProcesses, watchKernel } from './kernel-watch.ts';
+import { createReporter } from './terminal.ts';
+
+interface RunOptions extends Omit<InputOptions, 'state'> {
+  readonly state?: readonly string[];
+  readonly kubeconfig?: string;
+  readonly master?: string;
+}
+
+export function addRunCommand(program: Command): void {
+  addKernelOptions(addNodeOptions(addLogFormat(program.command('run'))))
+    .addOption(stateOption())
+    .description("a node's service proxy: watches the cluster and keeps this kernel at what it asks for")
+    .option('--kubeconfig <file>', '')
+    .option('--master <url>', '')
+    .action(async (options: RunOptions) => {
+      const reporter = createReporter(options.logFormat);
+      const { settings } = await readSettings({ ...options, state: [] });
+      await holdInstance();
+      const processes = new OwnProcesses();
+      const kernel = await NftKernel.open({
+        program: options.nft ?? (process.env['VIPMAP_NFT'] || 'nft'),
+        onProcess: processes.note,
+      });
+      const nodeName = (options.node ?? (settings.hostnameOverride || hostname())).toLowerCase();
+      const state = options.state ?? [];
+      const apiServer =
+        state.length > 0
+          ? undefined
+          : new HttpApiServer(
+              await loadKubeConfig({ kubeconfig: options.kubeconfig ?? '', master: options.master ?? '' }),
+            );
+      const agent = new Agent({
+        nodeName,
+        settings,
+        nodeAddresses: parseAddresses(options.nodeAddresses),
+        kernel,
+        reporter,
+        observer: {
+          queued: () => undefined,
+          synced: () => undefined,
+          failed: () => undefined,
+          audited: () => undefined,
+          foreignChange: () => undefined,
+          conntrackCleaned: () => undefined,
+        },
+        minSyncPeriodMs: 0,
+        auditPeriodMs: 300_000,
+        openSource: (sourceOptions) =>
+          apiServer === undefined
+            ? fileSource(state, sourceOptions)
+            : clusterSource(apiServer, nodeName, sourceOptions, () => undefined),
+        watchKernel: (onForeignChange) => watchKernel({ processes, reporter, onForeignChange }),
+      });
+      await agent.start();
+      await new Promise<void>((resolve) => {
+        for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
+      });
+      reporter.info('ending; the rules stay');
+      await agent.stop();
+      process.exit(0);
+    });
+}
