@@ -2,12 +2,13 @@ import isEqual from 'lodash-es/isEqual.js';
 import { readNodeAddresses } from '../kernel/node-addresses.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
-import type { Ip } from '../net/ip.ts';
+import { families, type Family, type Ip } from '../net/ip.ts';
 import type { Conflict } from '../compile/nftables/claims.ts';
 import { type AuditResult, Keeper, type SyncResult } from '../reconcile/keeper.ts';
 import { SyncLoop } from '../reconcile/sync-loop.ts';
 import { nodeAddressTest, UdpFlows } from '../reconcile/udp-flows.ts';
-import { ClusterStore, type SourceChanges } from '../source/cluster-store.ts';
+import { ClusterStore, type SourceChanges, type WatchedKind } from '../source/cluster-store.ts';
+import type { Node } from '../source/objects.ts';
 import type { Settings } from '../source/settings.ts';
 import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
 import { reportConflicts, reportSetAside } from './report.ts';
@@ -15,13 +16,19 @@ import { plural, type Reporter } from './terminal.ts';
 
 /** Told what the agent does, for metrics, health and events. */
 export interface AgentObserver {
+  /** An object changed; so many changes now wait. */
+  changed(kind: WatchedKind, pending: { readonly services: number; readonly endpoints: number }): void;
+  /** The node's own object came, changed or went. */
+  nodeSeen(node: Node | undefined): void;
+  /** Everything that rules follow from is known. */
+  sourceSynced(): void;
   /** Something waits to be programmed. */
   queued(): void;
-  synced(result: SyncResult, changes: SourceChanges, durationMs: number): void;
+  synced(result: SyncResult, changes: SourceChanges, durationMs: number, keeper: Keeper): void;
   failed(error: Error): void;
   audited(result: AuditResult, reason: string): void;
   foreignChange(): void;
-  conntrackCleaned(deleted: number, durationMs: number): void;
+  conntrackCleaned(deleted: Readonly<Record<Family, number>>, durationMs: number): void;
 }
 
 export interface AgentOptions {
@@ -64,10 +71,11 @@ export class Agent {
     const { nodeName, settings, reporter } = options;
     this.#nodeAddresses = options.nodeAddresses ?? readNodeAddresses();
     const named = options.nodeAddresses && { namedAddresses: options.nodeAddresses };
-    this.store = new ClusterStore(
-      { nodeName, settings, nodeAddresses: this.#nodeAddresses, ...named },
-      () => this.#source.hasSynced && this.#loop.trigger(),
-    );
+    this.store = new ClusterStore({ nodeName, settings, nodeAddresses: this.#nodeAddresses, ...named }, (kind) => {
+      options.observer.changed(kind, this.store.pending);
+      if (kind === 'Node') options.observer.nodeSeen(this.store.ownNode);
+      if (this.#source.hasSynced) this.#loop.trigger();
+    });
     this.keeper = new Keeper(options.kernel);
     this.#loop = new SyncLoop({
       keeper: this.keeper,
@@ -79,7 +87,11 @@ export class Agent {
       onFailed: (error, retryMs) => this.#failed(error, retryMs),
       onAudited: (...args) => this.#audited(...args),
     });
-    this.#source = options.openSource({ store: this.store, reporter, onSynced: () => this.#loop.trigger() });
+    const onSynced = () => {
+      options.observer.sourceSynced();
+      this.#loop.trigger();
+    };
+    this.#source = options.openSource({ store: this.store, reporter, onSynced });
   }
 
   get nodeAddresses(): readonly Ip[] {
@@ -136,7 +148,7 @@ export class Agent {
       );
     }
     this.#reportConflicts();
-    observer.synced(result, changes, durationMs);
+    observer.synced(result, changes, durationMs, this.keeper);
     if (this.#flows.change(changes.services)) this.#cleanConntrack();
   }
 
@@ -180,8 +192,13 @@ export class Agent {
       const flows = this.#flows.take();
       const stale = await readConntrack('udp', (entry) => flows.isStale(entry, isNodeAddress));
       if (stale === undefined) return;
-      const deleted = stale.length === 0 ? 0 : ((await deleteConntrack(stale)) ?? 0);
-      if (deleted > 0) reporter.info(`${plural(deleted, 'UDP flow')} forgotten whose endpoint or service is gone`);
+      const deleted = { ip: 0, ip6: 0 };
+      for (const family of families) {
+        const ofFamily = stale.filter((entry) => entry.family === family);
+        if (ofFamily.length > 0) deleted[family] = (await deleteConntrack(ofFamily)) ?? 0;
+      }
+      const count = deleted.ip + deleted.ip6;
+      if (count > 0) reporter.info(`${plural(count, 'UDP flow')} forgotten whose endpoint or service is gone`);
       observer.conntrackCleaned(deleted, performance.now() - start);
     } catch (error) {
       reporter.warn(`UDP flows to endpoints that are gone could not be cleaned up: ${(error as Error).message}`);

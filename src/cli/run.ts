@@ -4,7 +4,14 @@ import { holdInstance } from '../kernel/instance-lock.ts';
 import { NftKernel } from '../kernel/nft.ts';
 import { HttpApiServer } from '../source/kubernetes/api-server.ts';
 import { loadKubeConfig } from '../source/kubernetes/kubeconfig.ts';
+import { createMetrics } from '../observe/metrics.ts';
+import { startHealthServer } from '../observe/health-server.ts';
+import { startMetricsServer } from '../observe/metrics-server.ts';
+import { ProxyHealth } from '../observe/proxy-health.ts';
+import { EventRecorder } from '../source/kubernetes/events.ts';
 import { Agent } from './agent.ts';
+import { observeAgent } from './agent-observer.ts';
+import { version } from './version.ts';
 import { clusterSource, fileSource } from './agent-source.ts';
 import {
   addKernelOptions,
@@ -47,20 +54,19 @@ export function addRunCommand(program: Command): void {
           : new HttpApiServer(
               await loadKubeConfig({ kubeconfig: options.kubeconfig ?? '', master: options.master ?? '' }),
             );
+      const metrics = createMetrics({ version });
+      const health = new ProxyHealth({ clock: () => Date.now(), syncPeriodMs: 30_000 });
+      const onFailure = (error: Error) => reporter.warn(error.message);
+      await startHealthServer({ health, onFailure, onAnswer: (page, status) => metrics.healthAnswered(page, status) });
+      await startMetricsServer({ metrics, proxyMode: 'nftables', configuration: () => ({}), onFailure });
+      const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
       const agent = new Agent({
         nodeName,
         settings,
         nodeAddresses: parseAddresses(options.nodeAddresses),
         kernel,
         reporter,
-        observer: {
-          queued: () => undefined,
-          synced: () => undefined,
-          failed: () => undefined,
-          audited: () => undefined,
-          foreignChange: () => undefined,
-          conntrackCleaned: () => undefined,
-        },
+        observer: observeAgent({ metrics, health, reporter, events }),
         minSyncPeriodMs: 0,
         auditPeriodMs: 300_000,
         openSource: (sourceOptions) =>

@@ -61,6 +61,11 @@ export class Keeper {
     return this.#live;
   }
 
+  /** How many services (or elements that no single service owns) the kernel refused. */
+  get setAsideCount(): number {
+    return this.#setAside.size;
+  }
+
   /** Takes over what the kernel holds: endpoints keep their slots there, and only what differs is sent. */
   start(state: ProxyState): Promise<SyncResult> {
     return this.#exclusively(async () => {

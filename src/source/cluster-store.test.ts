@@ -129,7 +129,7 @@ describe('a store of cluster objects', () => {
     it.upsert('EndpointSlice', slice('a', 'web', ['10.244.1.5'], at('2026-01-01T00:00:01Z')));
     it.upsert('EndpointSlice', slice('a', 'web', ['10.244.1.5'], at('2026-01-01T00:00:02Z')));
     expect(it.pending).toEqual({ services: 0, endpoints: 1 });
-    expect(it.takeChanges().triggeredAtMs).toEqual([Date.parse('2026-01-01T00:00:01Z')]);
+    expect(it.takeChanges().triggers).toEqual([{ family: 'ip', atMs: Date.parse('2026-01-01T00:00:01Z') }]);
     expect(it.pending).toEqual({ services: 0, endpoints: 0 });
   });
 });

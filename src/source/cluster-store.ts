@@ -61,6 +61,12 @@ export function observe(kind: WatchedKind, raw: Json): Observed {
   };
 }
 
+export interface Trigger {
+  readonly family: Family;
+  /** Unix milliseconds. */
+  readonly atMs: number;
+}
+
 /** What changed since the last time. */
 export interface SourceChanges {
   /** Services, by `namespace/name`, as they are now; without service ports: gone, or nothing of it is proxied. */
@@ -69,7 +75,8 @@ export interface SourceChanges {
   /** How many objects changed. */
   readonly serviceChanges: number;
   readonly endpointChanges: number;
-  readonly triggeredAtMs: readonly number[];
+  /** When that happened which made slices change, and in which family, where the slices tell. */
+  readonly triggers: readonly Trigger[];
   /** What is wrong with the input and was not so before. */
   readonly problems: readonly Problem[];
 }
@@ -93,12 +100,12 @@ export class ClusterStore implements ObjectSink {
   #isNodeDirty = true;
   #serviceChanges = 0;
   #endpointChanges = 0;
-  #triggeredAtMs: number[] = [];
+  #triggers: Trigger[] = [];
   #problems: Problem[] = [];
-  readonly #onDirty: () => void;
+  readonly #onDirty: (kind: WatchedKind) => void;
 
-  /** onDirty is called whenever there is something to take. */
-  constructor(options: StateOptions, onDirty: () => void = () => undefined) {
+  /** onDirty is called whenever an object changed, so that there is something to take. */
+  constructor(options: StateOptions, onDirty: (kind: WatchedKind) => void = () => undefined) {
     this.#options = options;
     this.#onDirty = onDirty;
   }
@@ -122,7 +129,7 @@ export class ClusterStore implements ObjectSink {
     if (isEqual(nodeAddresses, this.#options.nodeAddresses)) return;
     this.#options = { ...this.#options, nodeAddresses };
     this.#isNodeDirty = true;
-    this.#onDirty();
+    this.#onDirty('Node');
   }
 
   replace(kind: WatchedKind, objects: readonly Observed[]): void {
@@ -137,7 +144,9 @@ export class ClusterStore implements ObjectSink {
   upsert(kind: WatchedKind, { key, object, problems, triggeredAtMs }: Observed): void {
     this.#say(`${kind} ${key}`, problems);
     if (key === '') return;
-    if (this.#put(kind, key, object) && triggeredAtMs !== undefined) this.#triggeredAtMs.push(triggeredAtMs);
+    if (!this.#put(kind, key, object) || triggeredAtMs === undefined) return;
+    const family = (object as EndpointSlice | undefined)?.family;
+    if (kind === 'EndpointSlice' && family !== undefined) this.#triggers.push({ family, atMs: triggeredAtMs });
   }
 
   remove(kind: WatchedKind, { key }: Observed): void {
@@ -163,13 +172,13 @@ export class ClusterStore implements ObjectSink {
       node: this.#nodeState(),
       serviceChanges: this.#serviceChanges,
       endpointChanges: this.#endpointChanges,
-      triggeredAtMs: this.#triggeredAtMs,
+      triggers: this.#triggers,
       problems: this.#problems,
     };
     this.#dirty = new Set();
     this.#serviceChanges = 0;
     this.#endpointChanges = 0;
-    this.#triggeredAtMs = [];
+    this.#triggers = [];
     this.#problems = [];
     return changes;
   }
@@ -225,7 +234,7 @@ export class ClusterStore implements ObjectSink {
       case 'ServiceCIDR':
         this.#isNodeDirty = true;
     }
-    this.#onDirty();
+    this.#onDirty(kind);
     return true;
   }
 
