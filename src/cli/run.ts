@@ -76,6 +76,13 @@ export function addRunCommand(program: Command): void {
         watchKernel: (onForeignChange) => watchKernel({ processes, reporter, onForeignChange }),
       });
       await agent.start();
+      void events?.record({
+        regarding: { kind: 'Node', namespace: '', name: nodeName },
+        type: 'Normal',
+        reason: 'Starting',
+        action: 'StartVipmap',
+        note: '',
+      });
       await new Promise<void>((resolve) => {
         for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
       });
