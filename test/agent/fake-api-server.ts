@@ -59,6 +59,10 @@ export class FakeApiServer {
     this.#tell({ version: this.#version, path, type, object: stored });
   }
 
+  has(path: string, name: string, namespace = ''): boolean {
+    return this.#of(path).has(`${namespace}/${name}`);
+  }
+
   delete(path: string, name: string, namespace = ''): void {
     const objects = this.#of(path);
     const object = objects.get(`${namespace}/${name}`);
@@ -87,6 +91,14 @@ export class FakeApiServer {
   breakWatches(): void {
     for (const { response } of this.#watches) response.destroy();
     this.#watches.clear();
+  }
+
+  /** Everything there is, as one List. */
+  all(): object {
+    const items = [...this.#objects].flatMap(([path, objects]) =>
+      [...objects.values()].map((object) => ({ ...object, kind: kinds[path], apiVersion: versionOf(path) })),
+    );
+    return { kind: 'List', apiVersion: 'v1', items };
   }
 
   get watchCount(): number {
@@ -160,6 +172,11 @@ export class FakeApiServer {
       response.end('{}');
     });
   }
+}
+
+/** `/apis/discovery.k8s.io/v1/endpointslices`: `discovery.k8s.io/v1`. */
+function versionOf(path: string): string {
+  return path.split('/').slice(2, -1).join('/');
 }
 
 function send(response: ServerResponse, { type, object }: StoredEvent): void {
