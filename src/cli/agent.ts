@@ -11,6 +11,7 @@ import { ClusterStore, type SourceChanges, type WatchedKind } from '../source/cl
 import type { Node } from '../source/objects.ts';
 import type { Settings } from '../source/settings.ts';
 import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
+import { releaseMemory } from './memory.ts';
 import { reportConflicts, reportSetAside } from './report.ts';
 import { plural, type Reporter } from './terminal.ts';
 
@@ -40,6 +41,8 @@ export interface AgentOptions {
   readonly reporter: Reporter;
   readonly observer: AgentObserver;
   readonly minSyncPeriodMs: number;
+  /** The longest wait before a failed sync is tried again. */
+  readonly syncPeriodMs: number;
   readonly auditPeriodMs: number;
   readonly openSource: (options: AgentSourceOptions) => AgentSource;
   /** Begins to watch who else changes our tables; returns what ends that. */
@@ -82,6 +85,7 @@ export class Agent {
       takeChanges: () => this.#takeChanges(),
       minSyncPeriodMs: options.minSyncPeriodMs,
       auditPeriodMs: options.auditPeriodMs,
+      retry: { minMs: 500, maxMs: options.syncPeriodMs },
       onQueued: () => options.observer.queued(),
       onSynced: (...args) => this.#synced(...args),
       onFailed: (error, retryMs) => this.#failed(error, retryMs),
@@ -150,6 +154,7 @@ export class Agent {
     this.#reportConflicts();
     observer.synced(result, changes, durationMs, this.keeper);
     if (this.#flows.change(changes.services)) this.#cleanConntrack();
+    if (result.kind === 'full') setImmediate(releaseMemory);
   }
 
   #reportConflicts(): void {

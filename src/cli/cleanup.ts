@@ -1,26 +1,83 @@
 import type { Command } from 'commander';
+import { type Leftovers, removeKubeProxyLeftovers } from '../kernel/kube-proxy-leftovers.ts';
 import { families } from '../net/ip.ts';
 import { tableName } from '../ruleset/nftables/ruleset.ts';
 import { addKernelOptions, addLogFormat, openKernel } from './inputs.ts';
-import { createReporter, type LogFormat, writeData } from './terminal.ts';
+import { createReporter, type LogFormat, plural, type Reporter, writeData } from './terminal.ts';
+
+export interface CleanupOptions {
+  /** Also what kube-proxy left. */
+  readonly kubeProxy: boolean;
+  /** Leaves our own tables alone: for a node that vipmap serves. */
+  readonly keepOwn?: boolean;
+  /** The nft program; default `$VIPMAP_NFT`, else `nft`. */
+  readonly nft?: string;
+}
+
+/** Something could not be removed; what, and why, was said before. */
+export class CleanupError extends Error {
+  override readonly name = 'CleanupError';
+}
 
 export function addCleanupCommand(program: Command): void {
   addKernelOptions(addLogFormat(program.command('cleanup')))
     .description('remove our tables from this kernel, and nothing else')
-    .addHelpText('after', '\nExample:\n  sudo vipmap cleanup')
-    .action(async (options: { readonly nft?: string; readonly logFormat: LogFormat }) => {
-      const reporter = createReporter(options.logFormat);
-      const kernel = await openKernel(options);
-      let removed = 0;
-      for (const family of families) {
-        const table = await kernel.readTable(family);
-        if (table === undefined) continue;
-        await kernel.apply({ commands: [{ kind: 'table', verb: 'delete', family }] });
-        await writeData(
-          `removed table ${family} ${tableName} (${table.chains.size} chains, ${table.sets.size} sets and maps)\n`,
-        );
-        removed++;
-      }
-      if (removed === 0) reporter.info(`nothing to remove: there is no table ip ${tableName} or ip6 ${tableName}`);
-    });
+    .option(
+      '--kube-proxy',
+      "also what kube-proxy left: its tables of nftables, its chains of iptables (but not kubelet's), its virtual servers of IPVS (but nobody else's) with kube-ipvs0, its sets of ipset",
+      false,
+    )
+    .addHelpText('after', '\nExample:\n  sudo vipmap cleanup\n  sudo vipmap cleanup --kube-proxy --keep-own')
+    .action((options: CleanupOptions & { readonly logFormat: LogFormat }) =>
+      runCleanup(options, createReporter(options.logFormat)),
+    );
+}
+
+/**
+ * Removes our tables, and what kube-proxy left if that is asked for, with a line on standard output for each thing that is gone. What
+ * cannot be removed keeps nothing else from it: then this throws CleanupError at the end.
+ */
+export async function runCleanup(options: CleanupOptions, reporter: Reporter): Promise<void> {
+  const nft = options.nft ?? (process.env['VIPMAP_NFT'] || 'nft');
+  if (!options.kubeProxy) {
+    const removed = await removeOwnTables(nft);
+    if (removed === 0) reporter.info(`nothing to remove: there is no table ip ${tableName} or ip6 ${tableName}`);
+    return;
+  }
+  let failures = 0;
+  const own = await (options.keepOwn === true ? Promise.resolve(0) : removeOwnTables(nft)).catch((error: unknown) => {
+    failures++;
+    reporter.error(`our tables: ${error instanceof Error ? error.message : String(error)}`);
+    return 0;
+  });
+  const leftovers = await removeKubeProxyLeftovers({ nft });
+  await tell(leftovers, reporter);
+  failures += leftovers.failed.length;
+  if (failures > 0) throw new CleanupError(`${plural(failures, 'thing')} could not be removed; see above`);
+  if (own + leftovers.removed.length === 0)
+    reporter.info("nothing to remove: neither our tables nor kube-proxy's things");
+}
+
+/** Both families in one transaction, so that services never work for one of them alone. Gives how many tables there were. */
+async function removeOwnTables(nft: string): Promise<number> {
+  const kernel = await openKernel({ nft });
+  const tables = [];
+  for (const family of families) {
+    const table = await kernel.readTable(family);
+    if (table !== undefined) tables.push({ family, table });
+  }
+  if (tables.length === 0) return 0;
+  await kernel.apply({ commands: tables.map(({ family }) => ({ kind: 'table', verb: 'delete', family })) });
+  for (const { family, table } of tables) {
+    const contents = `${table.chains.size} chains, ${table.sets.size} sets and maps`;
+    await writeData(`removed table ${family} ${tableName} (${contents})\n`);
+  }
+  return tables.length;
+}
+
+async function tell({ removed, kept, failed, notLookedFor }: Leftovers, reporter: Reporter): Promise<void> {
+  for (const what of removed) await writeData(`removed ${what}\n`);
+  for (const what of kept) reporter.info(`kept ${what}`);
+  for (const what of failed) reporter.error(`not removed: ${what}`);
+  for (const what of notLookedFor) reporter.info(`not looked for: ${what}`);
 }

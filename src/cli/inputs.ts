@@ -127,15 +127,13 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   return { state: built.state, problems, nodeAddresses: built.nodeAddresses, reporter };
 }
 
-export async function readSettings(
-  options: InputOptions,
-): Promise<{ settings: Settings; problems: readonly Problem[] }> {
+async function readSettings(options: InputOptions): Promise<{ settings: Settings; problems: readonly Problem[] }> {
   const { state: _state, mode: _mode, logFormat: _logFormat, ...flags } = options;
   const file = options.config === undefined ? { settings: {}, problems: [] } : await readConfig(options.config);
   return { settings: mergeSettings(file.settings, parseSettingsFlags(flags)), problems: file.problems };
 }
 
-function requireNftables(mode: string): void {
+export function requireNftables(mode: string): void {
   if (mode === 'nftables') return;
   const known = ['ipvs', 'iptables'].includes(mode);
   throw new UsageError(

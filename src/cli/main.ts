@@ -49,7 +49,7 @@ function exitCodeOf(error: unknown): number {
 
 /** Flags are parsed in source/ too, which has its own class for a flag's bad value. */
 function isUsageError(error: Error): boolean {
-  return error instanceof UsageError || error.name === 'FlagError';
+  return error instanceof UsageError || ['FlagError', 'BindAddressError', 'KubeconfigError'].includes(error.name);
 }
 
 // A reader that went away (`vipmap compile | head`) has what it wanted.

@@ -1,5 +1,8 @@
+import type { Kernel } from '../kernel/kernel.ts';
+import { whyNoLibc } from '../kernel/netlink/libc.ts';
+import { NetlinkKernel } from '../kernel/netlink/netlink-kernel.ts';
 import { RulesetMonitor } from '../kernel/netlink/monitor.ts';
-import type { Reporter } from './terminal.ts';
+import { type Reporter, UsageError } from './terminal.ts';
 
 /** How long after its end a process of ours may still be named as the author of a change: events are read a little later. */
 const rememberedMs = 10_000;
@@ -22,6 +25,19 @@ export class OwnProcesses {
   has(pid: number): boolean {
     return this.#startedMs.has(pid);
   }
+}
+
+export type KernelWriter = 'auto' | 'netlink' | 'nft';
+
+/** The quick way into the kernel for elements, over the given one; undefined where that alone is to be used. */
+export function openNetlink(nft: Kernel, writer: KernelWriter, reporter: Reporter): NetlinkKernel | undefined {
+  if (writer === 'nft') return undefined;
+  const kernel = NetlinkKernel.open(nft);
+  if (kernel !== undefined) return kernel;
+  const why = whyNoLibc() ?? 'the kernel has no netlink socket for it';
+  if (writer === 'netlink') throw new UsageError(`--kernel-writer netlink cannot be had (${why}); use auto or nft`);
+  reporter.warn(`elements are written by nft, which is slower: ${why}`);
+  return undefined;
 }
 
 export interface KernelWatchOptions {
@@ -51,7 +67,7 @@ export function watchKernel({ processes, ownPortId, reporter, onForeignChange }:
       },
     });
     if (monitor !== undefined) return () => monitor.close();
-    without('netlink cannot be used here');
+    without(whyNoLibc() ?? 'netlink cannot be used here');
   } catch (error) {
     without(error instanceof Error ? error.message : String(error));
   }

@@ -1,93 +1,206 @@
+import { writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { dump } from 'js-yaml';
 import { holdInstance } from '../kernel/instance-lock.ts';
 import { NftKernel } from '../kernel/nft.ts';
-import { HttpApiServer } from '../source/kubernetes/api-server.ts';
-import { loadKubeConfig } from '../source/kubernetes/kubeconfig.ts';
-import { createMetrics } from '../observe/metrics.ts';
 import { startHealthServer } from '../observe/health-server.ts';
 import { startMetricsServer } from '../observe/metrics-server.ts';
+import { createMetrics, type Metrics } from '../observe/metrics.ts';
 import { ProxyHealth } from '../observe/proxy-health.ts';
+import { families } from '../net/ip.ts';
+import {
+  type DaemonSettings,
+  mergeDaemonSettings,
+  mergeSettings,
+  readConfig,
+  type Settings,
+} from '../source/config.ts';
+import { configurationOf } from '../source/daemon-settings-configuration.ts';
+import { meaninglessFields } from '../source/daemon-settings-meaningless.ts';
+import { HttpApiServer } from '../source/kubernetes/api-server.ts';
 import { EventRecorder } from '../source/kubernetes/events.ts';
+import { loadKubeConfig } from '../source/kubernetes/kubeconfig.ts';
+import { parseProxyFlags, proxyFlags } from '../source/proxy-flags.ts';
 import { Agent } from './agent.ts';
 import { observeAgent } from './agent-observer.ts';
-import { version } from './version.ts';
 import { clusterSource, fileSource } from './agent-source.ts';
-import {
-  addKernelOptions,
-  addLogFormat,
-  addNodeOptions,
-  type InputOptions,
-  parseAddresses,
-  readSettings,
-  stateOption,
-} from './inputs.ts';
-import { OwnProcesses, watchKernel } from './kernel-watch.ts';
-import { createReporter } from './terminal.ts';
+import { runCleanup } from './cleanup.ts';
+import { runInitOnly, tuneConntrack } from './init-only.ts';
+import { addKernelOptions, parseAddresses, requireNftables, stateOption } from './inputs.ts';
+import { setOomScore } from './memory.ts';
+import { type KernelWriter, openNetlink, OwnProcesses, watchKernel } from './open-kernel.ts';
+import { createReporter, type LogFormat, type Reporter, UsageError } from './terminal.ts';
+import { version } from './version.ts';
 
-interface RunOptions extends Omit<InputOptions, 'state'> {
+interface RunOptions extends Readonly<Record<string, unknown>> {
   readonly state?: readonly string[];
-  readonly kubeconfig?: string;
-  readonly master?: string;
+  readonly node?: string;
+  readonly mode?: string;
+  readonly config?: string;
+  readonly nodeAddresses?: string;
+  readonly nft?: string;
+  readonly kernelWriter: KernelWriter;
+  readonly auditPeriod: string;
+  readonly logFormat?: LogFormat;
 }
 
 export function addRunCommand(program: Command): void {
-  addKernelOptions(addNodeOptions(addLogFormat(program.command('run'))))
-    .addOption(stateOption())
+  const command = addKernelOptions(program.command('run'))
     .description("a node's service proxy: watches the cluster and keeps this kernel at what it asks for")
-    .option('--kubeconfig <file>', '')
-    .option('--master <url>', '')
-    .action(async (options: RunOptions) => {
-      const reporter = createReporter(options.logFormat);
-      const { settings } = await readSettings({ ...options, state: [] });
-      await holdInstance();
-      const processes = new OwnProcesses();
-      const kernel = await NftKernel.open({
-        program: options.nft ?? (process.env['VIPMAP_NFT'] || 'nft'),
-        onProcess: processes.note,
-      });
-      const nodeName = (options.node ?? (settings.hostnameOverride || hostname())).toLowerCase();
-      const state = options.state ?? [];
-      const apiServer =
-        state.length > 0
-          ? undefined
-          : new HttpApiServer(
-              await loadKubeConfig({ kubeconfig: options.kubeconfig ?? '', master: options.master ?? '' }),
-            );
-      const metrics = createMetrics({ version });
-      const health = new ProxyHealth({ clock: () => Date.now(), syncPeriodMs: 30_000 });
-      const onFailure = (error: Error) => reporter.warn(error.message);
-      await startHealthServer({ health, onFailure, onAnswer: (page, status) => metrics.healthAnswered(page, status) });
-      await startMetricsServer({ metrics, proxyMode: 'nftables', configuration: () => ({}), onFailure });
-      const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
-      const agent = new Agent({
-        nodeName,
-        settings,
-        nodeAddresses: parseAddresses(options.nodeAddresses),
-        kernel,
+    .addOption(stateOption())
+    .option('--node <name>', "the node's name (default: --hostname-override, else this host's)")
+    .option('--mode <mode>', 'the proxy mode: nftables')
+    .option(
+      '--node-addresses <ips>',
+      "the addresses of the node's interfaces, by commas (default: the kernel is asked)",
+    )
+    .addOption(
+      new Option('--kernel-writer <way>', 'how elements are written: netlink, nft, or netlink where it can be used')
+        .choices(['auto', 'netlink', 'nft'])
+        .default('auto'),
+    )
+    .option(
+      '--audit-period <seconds>',
+      'how often the kernel is compared as a whole; 0: only when it was changed',
+      '300',
+    )
+    .addOption(new Option('--log-format <format>', 'messages as text or as JSON lines').choices(['text', 'json']));
+  // Ours says its version by the program's own option.
+  for (const { name, syntax, description, isHidden } of proxyFlags.filter((flag) => flag.name !== 'version'))
+    command.addOption(new Option(syntax, description).hideHelp(isHidden || name === 'proxy-mode'));
+  command
+    .addHelpText(
+      'after',
+      '\nkube-proxy’s flags and configuration are taken as they are.\n\nExample:\n  sudo vipmap run --config /var/lib/kube-proxy/config.conf --hostname-override worker-1',
+    )
+    .action(run);
+}
+
+interface Resolved {
+  readonly settings: Settings;
+  readonly daemon: DaemonSettings;
+  readonly reporter: Reporter;
+  readonly actions: ReturnType<typeof parseProxyFlags>['actions'];
+}
+
+async function run(options: RunOptions): Promise<void> {
+  const resolved = await resolve(options);
+  const { settings, daemon, reporter, actions } = resolved;
+  const nft = options.nft === undefined ? {} : { nft: options.nft };
+  if (actions.cleanup) return runCleanup({ kubeProxy: true, ...nft }, reporter);
+  if (actions.initOnly) return runInitOnly(daemon, reporter);
+  if (actions.writeConfigTo !== '') return writeFile(actions.writeConfigTo, dump(configurationOf(settings, daemon)));
+  await serve(options, resolved);
+}
+
+async function resolve(options: RunOptions): Promise<Resolved> {
+  const flags = parseProxyFlags(options as Parameters<typeof parseProxyFlags>[0]);
+  const file =
+    options.config === undefined || options.config === ''
+      ? { settings: {}, daemon: {}, carried: {}, problems: [] }
+      : await readConfig(options.config);
+  const settings = mergeSettings(file.settings, flags.settings);
+  const daemon = mergeDaemonSettings(file.daemon, flags.daemon);
+  const reporter = createReporter(options.logFormat ?? daemon.logFormat, { hasTime: true });
+  requireNftables(options.mode ?? 'nftables');
+  if (options.mode === undefined && daemon.mode !== 'nftables' && daemon.mode !== '')
+    reporter.warn(`mode "${daemon.mode}" is configured, and mode nftables is what runs; --mode nftables says so`);
+  for (const { object, message } of file.problems) reporter.warn(`${object}: ${message}`);
+  const meaningless = [...meaninglessFields(file), ...flags.meaningless];
+  if (meaningless.length > 0) reporter.info(`settings without meaning here: ${meaningless.join('; ')}`);
+  return { settings, daemon, reporter, actions: flags.actions };
+}
+
+/** The daemon itself: until a signal ends it. */
+async function serve(options: RunOptions, { settings, daemon, reporter }: Resolved): Promise<void> {
+  const auditPeriodMs = parseSeconds(options.auditPeriod) * 1000;
+  await holdInstance();
+  await setOomScore(daemon.oomScoreAdj);
+  const processes = new OwnProcesses();
+  const program = options.nft ?? (process.env['VIPMAP_NFT'] || 'nft');
+  const nft = await NftKernel.open({ program, onProcess: processes.note });
+  const netlink = openNetlink(nft, options.kernelWriter, reporter);
+  const nodeName = (options.node ?? (settings.hostnameOverride || hostname())).trim().toLowerCase();
+  const state = options.state ?? [];
+  const apiServer =
+    state.length > 0
+      ? undefined
+      : new HttpApiServer(await loadKubeConfig({ kubeconfig: daemon.kubeconfig, master: daemon.apiServer }));
+  await tuneConntrack(daemon.conntrack, reporter);
+
+  const metrics = createMetrics({ version });
+  const health = new ProxyHealth({ clock: () => Date.now(), syncPeriodMs: daemon.syncPeriodMs });
+  // So that there is a time to show, as kube-proxy has it.
+  for (const family of families) health.updated(family);
+  const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
+  await startServers(settings, daemon, metrics, health, reporter);
+
+  const agent = new Agent({
+    nodeName,
+    settings,
+    nodeAddresses: parseAddresses(options.nodeAddresses),
+    kernel: netlink ?? nft,
+    reporter,
+    observer: observeAgent({ metrics, health, reporter, events }),
+    minSyncPeriodMs: daemon.minSyncPeriodMs,
+    syncPeriodMs: daemon.syncPeriodMs,
+    auditPeriodMs,
+    openSource: (sourceOptions) =>
+      apiServer === undefined
+        ? fileSource(state, sourceOptions)
+        : clusterSource(apiServer, nodeName, sourceOptions, (kind, reason) => metrics.watchRestarted(kind, reason)),
+    watchKernel: (onForeignChange) =>
+      watchKernel({
+        processes,
         reporter,
-        observer: observeAgent({ metrics, health, reporter, events }),
-        minSyncPeriodMs: 0,
-        auditPeriodMs: 300_000,
-        openSource: (sourceOptions) =>
-          apiServer === undefined
-            ? fileSource(state, sourceOptions)
-            : clusterSource(apiServer, nodeName, sourceOptions, () => undefined),
-        watchKernel: (onForeignChange) => watchKernel({ processes, reporter, onForeignChange }),
-      });
-      await agent.start();
-      void events?.record({
-        regarding: { kind: 'Node', namespace: '', name: nodeName },
-        type: 'Normal',
-        reason: 'Starting',
-        action: 'StartVipmap',
-        note: '',
-      });
-      await new Promise<void>((resolve) => {
-        for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
-      });
-      reporter.info('ending; the rules stay');
-      await agent.stop();
-      process.exit(0);
-    });
+        onForeignChange,
+        ...(netlink === undefined ? {} : { ownPortId: netlink.portId }),
+      }),
+  });
+  await agent.start();
+  void events?.record({
+    regarding: { kind: 'Node', namespace: '', name: nodeName },
+    type: 'Normal',
+    reason: 'Starting',
+    action: 'StartVipmap',
+    note: `vipmap ${version} in mode nftables`,
+  });
+  const signal = await new Promise<string>((resolve) => {
+    for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, resolve);
+  });
+  reporter.info(`${signal}: ending; the rules stay in place`);
+  await agent.stop();
+  process.exit(0);
+}
+
+function parseSeconds(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new UsageError(`--audit-period "${text}" is not a whole number of seconds (0-999999)`);
+}
+
+async function startServers(
+  settings: Settings,
+  daemon: DaemonSettings,
+  metrics: Metrics,
+  health: ProxyHealth,
+  reporter: Reporter,
+): Promise<void> {
+  const common = {
+    isFailureFatal: daemon.bindAddressHardFail,
+    onFailure: (error: Error) => reporter.warn(`${error.message}; it is tried again every 5 s`),
+  };
+  await startHealthServer({
+    ...common,
+    address: daemon.healthzBindAddress,
+    health,
+    onAnswer: (page, status) => metrics.healthAnswered(page, status),
+  });
+  await startMetricsServer({
+    ...common,
+    address: daemon.metricsBindAddress,
+    metrics,
+    proxyMode: 'nftables',
+    configuration: () => ({ kind: 'KubeProxyConfiguration', ...configurationOf(settings, daemon) }),
+  });
 }

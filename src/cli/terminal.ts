@@ -14,9 +14,10 @@ export type LogFormat = 'text' | 'json';
 
 const quietMs = 1000;
 
-export function createReporter(format: LogFormat): Reporter {
+/** A daemon's lines come with the time; those of a command that somebody waits for do not. */
+export function createReporter(format: LogFormat, { hasTime = false } = {}): Reporter {
   const start = performance.now();
-  const say = format === 'json' ? jsonLines() : textLines();
+  const say = format === 'json' ? jsonLines() : textLines(hasTime);
   return {
     ...say,
     stage(name) {
@@ -35,9 +36,10 @@ function jsonLines(): Omit<Reporter, 'stage'> {
   };
 }
 
-function textLines(): Omit<Reporter, 'stage'> {
+function textLines(hasTime: boolean): Omit<Reporter, 'stage'> {
   const line = (style: 'yellow' | 'red' | 'dim', prefix: string) => (message: string) => {
-    process.stderr.write(`${paint(process.stderr, style, `vipmap: ${prefix}`)}${message}\n`);
+    const start = hasTime ? `${new Date().toISOString()} ` : 'vipmap: ';
+    process.stderr.write(`${paint(process.stderr, style, `${start}${prefix}`)}${message}\n`);
   };
   return { info: line('dim', ''), warn: line('yellow', 'warning: '), error: line('red', 'error: ') };
 }

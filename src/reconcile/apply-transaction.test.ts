@@ -79,10 +79,10 @@ describe('applyTransaction', () => {
 });
 
 describe('chunkTransaction', () => {
-  it('cuts what only adds, in its order, declarations first', () => {
+  it('cuts what only adds, in its order, declarations first and alone', () => {
     const commands = [structure[0] as Command, structure[1] as Command, ...services(5)];
     const chunks = chunkTransaction({ commands }, 3);
-    expect(chunks.map((chunk) => chunk.commands.length)).toEqual([3, 3, 1]);
+    expect(chunks.map((chunk) => chunk.commands.length)).toEqual([2, 3, 2]);
     expect(chunks.flatMap((chunk) => chunk.commands)).toEqual(commands);
   });
 

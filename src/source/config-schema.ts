@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { aBoolean, aCidr, type Accepts, anIp, aText } from './fields.ts';
+import { aBoolean, aCidr, type Accepts, anIp, aText, oneOf } from './fields.ts';
 import { aDetectLocalMode, aMode, anInterface, aNodePortAddress, someClusterCidrs } from './settings.ts';
 
 /** A field with one of our own readers; the message is what is accepted. */
@@ -58,22 +58,22 @@ export function parseDurationMs(value: unknown): number | undefined {
   return end > 0 && end === text.length ? sign * total : undefined;
 }
 
-const duration = (expected: string, isAccepted: (ms: number) => boolean) =>
-  accepted<number>({
-    expected,
-    parse: (value) => {
-      const ms = parseDurationMs(value);
-      return ms !== undefined && isAccepted(ms) ? ms : undefined;
-    },
-  });
+/** In milliseconds. */
+export const aDuration: Accepts<number> = {
+  expected: 'a duration of 0 or more, such as 30s or 1m30s',
+  parse: (value) => {
+    const ms = parseDurationMs(value);
+    return ms !== undefined && ms >= 0 ? ms : undefined;
+  },
+};
 
-const anyDuration = duration('a duration of 0 or more, such as 30s or 1m30s', (ms) => ms >= 0);
+const anyDuration = accepted(aDuration);
 const flag = accepted(aBoolean);
 const text = accepted(aText);
 const masqueradeBit = integer(0, 31, 'a bit number (0-31)');
 const count = integer(0, 2 ** 31 - 1, 'a whole number of 0 or more');
 /** IPv4:port, [IPv6]:port, or an address alone, to which kube-proxy adds the port. */
-const hostPort = orEmpty<string>({
+export const aHostPort: Accepts<string> = {
   expected: 'an address and port such as 0.0.0.0:10256',
   parse: (value) => {
     if (typeof value !== 'string') return undefined;
@@ -81,7 +81,9 @@ const hostPort = orEmpty<string>({
     const isPort = port !== undefined && Number(port) >= 1 && Number(port) <= 65535;
     return (isPort && anIp.parse(six ?? four) !== undefined) || anIp.parse(value) !== undefined ? value : undefined;
   },
-});
+};
+
+export const aLogFormat = oneOf('text', 'json');
 
 /** KubeProxyConfiguration v1alpha1: every field that kube-proxy 1.36 knows. What it reads is checked as kube-proxy checks it. */
 export const configSchema = z.strictObject({
@@ -100,11 +102,11 @@ export const configSchema = z.strictObject({
       'an object',
     )
     .optional(),
-  logging: z.looseObject({}, 'an object').optional(),
+  logging: z.looseObject({ format: orEmpty(aLogFormat), verbosity: count }, 'an object').optional(),
   hostnameOverride: text,
   bindAddress: orEmpty(anIp),
-  healthzBindAddress: hostPort,
-  metricsBindAddress: hostPort,
+  healthzBindAddress: orEmpty(aHostPort),
+  metricsBindAddress: orEmpty(aHostPort),
   bindAddressHardFail: flag,
   enableProfiling: flag,
   showHiddenMetricsForVersion: text,

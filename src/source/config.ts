@@ -2,11 +2,19 @@ import { readFile } from 'node:fs/promises';
 import get from 'lodash-es/get.js';
 import type { Problem } from '../model/proxy-state.ts';
 import { type ConfigFile, configSchema } from './config-schema.ts';
+import { type DaemonOverrides, daemonSettingsOf, modeBlock } from './daemon-settings.ts';
 import { isRecord, type Json, quote, reasonOf } from './fields.ts';
 import { looksLikeJson, parseJson } from './json.ts';
 import { aHostname, type Settings } from './settings.ts';
 import { yamlDocuments } from './yaml.ts';
 
+export {
+  type ConntrackSettings,
+  type DaemonOverrides,
+  type DaemonSettings,
+  defaultDaemonSettings,
+  mergeDaemonSettings,
+} from './daemon-settings.ts';
 export {
   defaultSettings,
   type DetectLocalMode,
@@ -30,6 +38,7 @@ export class ConfigError extends Error {
 
 export interface Config {
   readonly settings: Partial<Settings>;
+  readonly daemon: DaemonOverrides;
   /** The whole configuration as it stands in the file, nulls and unknown fields left out: what decides no rules is carried, not used. */
   readonly carried: Json;
   readonly problems: readonly Problem[];
@@ -69,7 +78,7 @@ export function parseConfig(text: string, file: string): Config {
   }
   const periods = syncPeriodFault(result.data, known);
   if (periods !== undefined) throw new ConfigError(file, `${place}: ${periods}`);
-  return { settings: settingsOf(result.data, place), carried: known, problems };
+  return { settings: settingsOf(result.data, place), daemon: daemonSettingsOf(result.data), carried: known, problems };
 }
 
 interface Found {
@@ -161,7 +170,7 @@ function fault(config: Json, path: readonly PropertyKey[], expected: string): st
 
 /** Only the block of the file's mode counts, with 0 for the default, as kube-proxy has it. */
 function syncPeriodFault(config: ConfigFile, raw: Json): string | undefined {
-  const name = config.mode === 'ipvs' || config.mode === 'nftables' ? config.mode : 'iptables';
+  const name = modeBlock(config.mode ?? '');
   const syncMs = config[name]?.syncPeriod || 30_000;
   const minMs = config[name]?.minSyncPeriod || (name === 'ipvs' ? 0 : 1000);
   if (minMs <= syncMs) return undefined;

@@ -38,6 +38,9 @@ export const defaultSettings: Settings = {
   featureGates: {},
 };
 
+/** The one feature gate of kube-proxy's that decides anything here. */
+export const externalIpsGate = 'AllowServiceExternalIPs';
+
 /** The settings, a flag's before the file's before the default. Feature gates are taken one by one. */
 export function mergeSettings(file: Partial<Settings>, flags: Partial<Settings>): Settings {
   const featureGates = { ...file.featureGates, ...flags.featureGates };
@@ -123,10 +126,14 @@ const featureGateList: Accepts<Readonly<Record<string, boolean>>> = {
   },
 };
 
-/** A flag without a value is true, as pflag and commander have it. */
-const aFlag: Accepts<boolean> = {
+/** A flag without a value is true, as pflag and commander have it; with one it is what Go's strconv.ParseBool takes. */
+export const aFlag: Accepts<boolean> = {
   expected: aBoolean.expected,
-  parse: (value) => (value === 'true' ? true : value === 'false' ? false : aBoolean.parse(value)),
+  parse: (value) => {
+    if (typeof value !== 'string') return aBoolean.parse(value);
+    if (/^(?:1|t|T|true|True|TRUE)$/.test(value)) return true;
+    return /^(?:0|f|F|false|False|FALSE)$/.test(value) ? false : undefined;
+  },
 };
 
 interface Flag {
@@ -148,11 +155,14 @@ const flags: Readonly<Record<string, Flag>> = {
   featureGates: { setting: 'featureGates', accepts: featureGateList, name: 'feature-gates' },
 };
 
+/** Options as the command line has them, by their names in camelCase: `{ clusterCidr: '10.244.0.0/16', masqueradeAll: true }`. */
+export type RawFlags = Readonly<Record<string, string | boolean | undefined>>;
+
 /**
  * The settings in kube-proxy's flags, by their names in camelCase, e.g. `{ clusterCidr: '10.244.0.0/16' }`. Flags that are not
  * settings, and those without a value, are left alone. Throws FlagError on a value that is not accepted.
  */
-export function parseSettingsFlags(raw: Readonly<Record<string, string | boolean | undefined>>): Partial<Settings> {
+export function parseSettingsFlags(raw: RawFlags): Partial<Settings> {
   const settings: Record<string, unknown> = {};
   for (const [key, { setting, accepts, name }] of Object.entries(flags)) {
     const value = raw[key];

@@ -131,8 +131,9 @@ export class MessageWriter {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  clear(): void {
-    this.#length = 0;
+  /** What is being written into, which the next write may replace by a larger one. */
+  get buffer(): Buffer {
+    return this.#buffer;
   }
 
   /** Starts a message of netfilter's; the result is for endMessage. */
@@ -187,6 +188,12 @@ export class MessageWriter {
   bytesOf(type: number, value: Uint8Array): void {
     const at = this.#attribute(type, value.length);
     this.#buffer.set(value, at);
+  }
+  /** An attribute of zeros, and the place of its value, to be filled in `buffer`. */
+  blank(type: number, length: number): number {
+    const at = this.#attribute(type, length);
+    this.#buffer.fill(0, at, at + length);
+    return at;
   }
   /** With the zero byte that nf_tables wants at the end of its names. */
   text(type: number, value: string): void {

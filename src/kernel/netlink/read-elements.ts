@@ -1,16 +1,26 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Family } from '../../net/ip.ts';
 import { type Elements, type SetDeclaration, tableName } from '../../ruleset/nftables/ruleset.ts';
 import type { Attributes } from './attributes.ts';
 import { dump, type OpenTransport, type Turns } from './dump.ts';
 import { NetlinkError } from './errors.ts';
-import { AF_INET, AF_INET6, attributesOf, type Message, MessageWriter, NLM_F_DUMP, NLM_F_REQUEST } from './message.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  attributesOf,
+  type Message,
+  MessageWriter,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  readAnswer,
+  readMessages,
+} from './message.ts';
 import * as nft from './nf-tables.ts';
 import { type Layout, layoutOfSet, layoutOfType, readText } from './set-layout.ts';
 import { type NetlinkTransport, receiveSoon } from './socket.ts';
-import { readAnswer, readMessages } from './message.ts';
 
-/** How often a dump is begun anew that a change interrupted. */
-const attempts = 5;
+/** How long to wait before a dump that was interrupted is begun anew; after that it is given up. */
+const pausesMs = [0, 20, 100, 300];
 
 /**
  * The elements of one of our sets in the form that `nft -j list` comes to; empty where there is no such set. Undefined where that cannot
@@ -24,25 +34,13 @@ export async function readSetElements(
   set: SetDeclaration,
   turns: Turns,
 ): Promise<Elements | undefined> {
-  const declared = layoutOfSet(set);
-  if (declared === undefined) return undefined;
   try {
-    for (let attempt = 1; attempt <= attempts; attempt++) {
-      const transport = open();
-      if (transport === undefined) return undefined;
-      try {
-        const actual = await readDeclaration(transport, family, set);
-        const isSame = !actual.isInterval && actual.keyLength === declared.key.length;
-        const data = isSame ? dataLayout(declared.data, actual) : undefined;
-        if (data === undefined) return undefined;
-        const elements = new Map<string, string>();
-        const request = setRequest(nft.GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, family, set);
-        const read = (message: Message) => readMessageElements(message, declared.key, data, elements);
-        if ((await dump(transport, request, read, { turns })) === 'complete') return elements;
-      } finally {
-        transport.close();
-      }
+    for (const pauseMs of pausesMs) {
+      const elements = await tryRead(open, family, set, turns);
+      if (elements !== 'interrupted') return elements;
+      await sleep(pauseMs);
     }
+    // nft does the same, over and over.
     return undefined;
   } catch (error) {
     if (error instanceof OddElement) return undefined;
@@ -53,6 +51,40 @@ export async function readSetElements(
 
 /** An element of a kind that none of our sets has. */
 class OddElement extends Error {}
+/** An element that came a second time. */
+class Repeated extends Error {}
+
+async function tryRead(
+  open: OpenTransport,
+  family: Family,
+  set: SetDeclaration,
+  turns: Turns,
+): Promise<Elements | 'interrupted' | undefined> {
+  const declared = layoutOfSet(set);
+  const transport = declared && open();
+  if (declared === undefined || transport === undefined) return undefined;
+  try {
+    const actual = await readDeclaration(transport, family, set);
+    const isSame = !actual.isInterval && actual.keyLength === declared.key.length;
+    const data = isSame ? dataLayout(declared.data, actual) : undefined;
+    if (data === undefined) return undefined;
+    const elements = new Map<string, string>();
+    let count = 0;
+    const read = (message: Message) => {
+      count += readMessageElements(message, declared.key, data, elements);
+      // While a hash table grows, which takes a while after many additions, its order changes between two parts of a dump. The kernel
+      // does not say so, but counts on in the new order: as many elements are missing as come twice.
+      if (count > elements.size) throw new Repeated();
+    };
+    const request = setRequest(nft.GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, family, set);
+    return (await dump(transport, request, read, { turns })) === 'complete' ? elements : 'interrupted';
+  } catch (error) {
+    if (error instanceof Repeated) return 'interrupted';
+    throw error;
+  } finally {
+    transport.close();
+  }
+}
 
 type DataLayout = Layout | 'verdict' | 'none';
 
@@ -88,7 +120,7 @@ function parseDeclaration(message: Message): ActualSet {
   let flags = 0;
   let keyLength = 0;
   let dataType = 0;
-  for (const attribute = attributesOf(message); attribute.next(); ) {
+  for (const attribute = attributesOf(message); attribute.next();) {
     if (attribute.type === nft.SET_FLAGS) flags = attribute.u32be();
     else if (attribute.type === nft.SET_KEY_LEN) keyLength = attribute.u32be();
     else if (attribute.type === nft.SET_DATA_TYPE) dataType = attribute.u32be();
@@ -110,12 +142,15 @@ function setRequest(type: number, flags: number, family: Family, set: SetDeclara
   return writer.bytes();
 }
 
-function readMessageElements(message: Message, key: Layout, data: DataLayout, into: Map<string, string>): void {
-  if (message.type !== nft.NEWSETELEM) return;
-  for (const attribute = attributesOf(message); attribute.next(); ) {
+/** How many elements the message has, which are put into the map. */
+function readMessageElements(message: Message, key: Layout, data: DataLayout, into: Map<string, string>): number {
+  let count = 0;
+  if (message.type !== nft.NEWSETELEM) return count;
+  for (const attribute = attributesOf(message); attribute.next();) {
     if (attribute.type !== nft.LIST_ELEMENTS) continue;
-    for (const element = attribute.nested(); element.next(); ) readElement(element.nested(), key, data, into);
+    for (const element = attribute.nested(); element.next(); count++) readElement(element.nested(), key, data, into);
   }
+  return count;
 }
 
 function readElement(attributes: Attributes, key: Layout, data: DataLayout, into: Map<string, string>): void {
@@ -135,7 +170,8 @@ function readElement(attributes: Attributes, key: Layout, data: DataLayout, into
 
 function readValue(attribute: Attributes, layout: Layout): string {
   const value = attribute.nested();
-  if (!value.next() || value.type !== nft.DATA_VALUE || value.end - value.start !== layout.length) throw new OddElement();
+  if (!value.next() || value.type !== nft.DATA_VALUE || value.end - value.start !== layout.length)
+    throw new OddElement();
   return readText(value.buffer, value.start, layout);
 }
 
@@ -144,7 +180,7 @@ function readVerdict(attribute: Attributes): string {
   if (!data.next() || data.type !== nft.DATA_VERDICT_ATTRIBUTE) throw new OddElement();
   let code: number | undefined;
   let chain = '';
-  for (const part = data.nested(); part.next(); ) {
+  for (const part = data.nested(); part.next();) {
     if (part.type === nft.VERDICT_CODE) code = part.u32be() | 0;
     else if (part.type === nft.VERDICT_CHAIN) chain = part.text();
   }
