@@ -162,6 +162,24 @@ describe('Keeper', () => {
     expectHeld(kernel, { ...moved, servicePorts: [service(1, [5]), service(2, [8])] });
   });
 
+  it('does not write the rules of a chain twice that was there unused', async () => {
+    const kernel = new MemoryKernel();
+    const first = new Keeper(kernel);
+    await first.start(state(service(1, [5, 6, 7], true)));
+    await first.change(changeOf(service(1, [5])), node);
+    await first.change(new Map(), { ...node, zone: 'zone-b' });
+    await first.change(changeOf(service(1, [5, 6, 7], true)), { ...node, zone: 'zone-b' });
+    await first.change(changeOf(service(1, [5])), { ...node, zone: 'zone-b' });
+    const second = new Keeper(kernel);
+    await second.start(state(service(1, [5])));
+    await second.change(changeOf(service(1, [5, 6, 7], true)), node);
+    for (const name of ['cluster-tcp-3', 'affinity-cluster-tcp-3', 'learn-tcp-60'])
+      expect(kernel.ruleset.ip?.chains.get(name)?.rules.length).toBe(
+        compile(state(service(1, [5, 6, 7], true))).ruleset.ip.chains.get(name)?.rules.length,
+      );
+    expect(await second.audit()).toEqual({ wrong: [], setAside: [] });
+  });
+
   it('forgets clients of an endpoint that left', async () => {
     const kernel = new MemoryKernel();
     const keeper = new Keeper(kernel);

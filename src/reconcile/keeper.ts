@@ -70,7 +70,7 @@ export class Keeper {
   start(state: ProxyState): Promise<SyncResult> {
     return this.#exclusively(async () => {
       const actual = await readRuleset(this.#kernel);
-      this.#live = new LiveRuleset(state, state.servicePorts, slotsOfRuleset(actual));
+      this.#live = new LiveRuleset(state, state.servicePorts, slotsOfRuleset(actual), actual);
       return this.#bring(this.#live, actual);
     });
   }
@@ -150,7 +150,7 @@ export class Keeper {
 
   /** What the node is concerns every service, so all are compiled anew, on the slots that they have. */
   #changeNode(live: LiveRuleset, changes: ServiceChanges, node: NodeState): Transaction {
-    const next = new LiveRuleset(node, live.servicePorts(), live.slots);
+    const next = new LiveRuleset(node, live.servicePorts(), live.slots, live.ruleset);
     next.change(changes);
     next.takeChanges();
     this.#live = next;

@@ -142,7 +142,7 @@ await check('a cluster is programmed and its changes are followed', () =>
     await until('the second endpoint', async () => (await endpoints()) === '10.244.1.5 10.244.1.6');
     api.delete(services, 'web', 'shop');
     await until('the deletion', async () => (await endpoints()) === '');
-    must(!/error|warning/.test(daemon.log()), daemon.log());
+    must(!/error|refused|mended/.test(daemon.log()), daemon.log());
   }),
 );
 

@@ -1,7 +1,7 @@
 import type { NodeState } from '../../model/proxy-state.ts';
 import { servicePortName, type ServicePort } from '../../model/service-port.ts';
 import { families, type Family } from '../../net/ip.ts';
-import type { Table } from '../../ruleset/nftables/ruleset.ts';
+import type { Ruleset, Table } from '../../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../../ruleset/nftables/transaction.ts';
 import { Claims, type Conflict } from './claims.ts';
 import { contributeNode, contributeServicePort } from './contribute.ts';
@@ -11,6 +11,7 @@ import { sets } from './names.ts';
 import { frontendOfElement } from './owners.ts';
 import { skeletonChains, skeletonSets } from './skeleton.ts';
 import type { Slots } from './slots.ts';
+import { chainOnDemand } from './spare-chains.ts';
 
 export type FamilySlots = Readonly<Record<Family, Slots>>;
 
@@ -30,9 +31,21 @@ export class LiveRuleset {
   readonly node: NodeState;
   readonly #families: Readonly<Record<Family, LiveFamily>>;
 
-  constructor(node: NodeState, servicePorts: Iterable<ServicePort>, previous: FamilySlots = noSlots) {
+  /** `existing`: what is in the kernel, of which chains made on demand are kept. */
+  constructor(
+    node: NodeState,
+    servicePorts: Iterable<ServicePort>,
+    previous: FamilySlots = noSlots,
+    existing: Ruleset = {},
+  ) {
     this.node = node;
     this.#families = { ip: new LiveFamily(node, 'ip', previous.ip), ip6: new LiveFamily(node, 'ip6', previous.ip6) };
+    for (const family of families) {
+      for (const name of existing[family]?.chains.keys() ?? []) {
+        const chain = chainOnDemand(family, name);
+        if (chain !== undefined) this.#families[family].table.keepChain(chain);
+      }
+    }
     this.change(groupByService(servicePorts));
     for (const family of families) this.#families[family].start();
   }

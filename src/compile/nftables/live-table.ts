@@ -63,6 +63,11 @@ export class LiveTable {
     }
   }
 
+  /** Counts a chain as there, though nothing leads to it (yet). */
+  keepChain(chain: Chain): void {
+    this.#chains.set(chain.name, chain);
+  }
+
   /** Takes a contribution out again. Its chains stay, for the next one that needs them. */
   remove(contribution: Contribution): void {
     for (const { set, key } of contribution.elements) {
@@ -86,7 +91,9 @@ export class LiveTable {
     const { family } = this;
     const commands: Command[] = [];
     for (const chain of inOrderOfUse(this.#newChains)) {
+      // Somebody, or an earlier instance, may have made it: its rules must not be there twice.
       commands.push({ kind: 'chain', verb: 'add', family, name: chain.name });
+      commands.push({ kind: 'chain', verb: 'flush', family, name: chain.name });
       for (const rule of chain.rules) commands.push({ kind: 'rule', verb: 'add', family, chain: chain.name, rule });
     }
     for (const set of this.#sets.values()) {
