@@ -2,7 +2,7 @@
 # Installs what the project needs beside the system's own: setup.sh [--packages | --kernel | --tests]
 #   --packages  npm packages, among them Node 24 (the default)
 #   --kernel    also nft 1.1.3 or newer and the programs that make namespaces
-#   --tests     also an old nft, to test with
+#   --tests     also an old nft, iptables and ipset, to test with
 # Quiet where nothing is to do. Works as root and as an ordinary user; only Debian packages of the system need root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +39,10 @@ install_programs() {
   local missing=()
   command -v ip > /dev/null || missing+=(iproute2)
   command -v unshare > /dev/null || missing+=(util-linux)
+  if [ "${1:-}" = --tests ]; then
+    command -v iptables-save > /dev/null || missing+=(iptables)
+    command -v ipset > /dev/null || missing+=(ipset)
+  fi
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
     say "missing: ${missing[*]}; install them (Debian: apt-get install ${missing[*]}), or what needs them is skipped"
@@ -80,7 +84,7 @@ install_packages
 case "${1:-}" in
   --kernel | --tests)
     use_nft
-    install_programs
+    install_programs "$1"
     install_nft
     ;;
 esac

@@ -204,13 +204,13 @@ export class ClusterStore implements ObjectSink {
   #mapOf(kind: WatchedKind): Map<string, Watched> {
     switch (kind) {
       case 'Service':
-        return this.#services as Map<string, Watched>;
+        return this.#services;
       case 'EndpointSlice':
-        return this.#slices as Map<string, Watched>;
+        return this.#slices;
       case 'Node':
-        return this.#nodes as Map<string, Watched>;
+        return this.#nodes;
       case 'ServiceCIDR':
-        return this.#serviceCidrs as Map<string, Watched>;
+        return this.#serviceCidrs;
     }
   }
 

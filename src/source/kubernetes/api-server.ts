@@ -55,15 +55,15 @@ export class HttpApiServer implements ApiServer {
 
   async list(path: string, query: Query): Promise<Page> {
     const response = await this.#request(path, query, { signal: AbortSignal.timeout(requestTimeoutMs) });
-    const body = (await response.json().catch((error: unknown) => {
+    const body: unknown = await response.json().catch((error: unknown) => {
       throw new ApiError(`GET ${path}: its answer breaks off or is no JSON: ${reasonOf(error)}`);
-    })) as unknown;
+    });
     const metadata = isRecord(body) && isRecord(body['metadata']) ? body['metadata'] : {};
     const items: readonly unknown[] = isRecord(body) && Array.isArray(body['items']) ? body['items'] : [];
     return {
       items: items.filter(isRecord),
-      resourceVersion: String(metadata['resourceVersion'] ?? ''),
-      next: String(metadata['continue'] ?? ''),
+      resourceVersion: textOf(metadata['resourceVersion']),
+      next: textOf(metadata['continue']),
     };
   }
 
@@ -119,7 +119,7 @@ export class HttpApiServer implements ApiServer {
     try {
       const context = new RequestContext(url.toString(), HttpMethod.GET);
       await this.#config.applySecurityAuthentication(context);
-      const dispatcher = context.getDispatcher() as unknown as NonNullable<RequestInit['dispatcher']> | undefined;
+      const dispatcher = context.getDispatcher();
       response = await fetch(url, {
         ...init,
         headers: { accept: 'application/json', 'user-agent': 'vipmap', ...init.headers, ...context.getHeaders() },
@@ -132,6 +132,8 @@ export class HttpApiServer implements ApiServer {
     throw new ApiError(`${method} ${path}: ${await refusalIn(response)}`, response.status);
   }
 }
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 /** Not node:readline, whose iterator keeps a broken connection's error to itself. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>, onChunk: () => void): AsyncGenerator<string> {

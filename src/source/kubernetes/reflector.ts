@@ -156,7 +156,8 @@ export class Reflector {
         break;
       default: {
         const code = typeof object['code'] === 'number' ? object['code'] : undefined;
-        throw new ApiError(`GET ${this.#path}?watch: ${code ?? ''} ${String(object['message'] ?? type)}`, code);
+        const words = typeof object['message'] === 'string' ? object['message'] : `an event of type ${type}`;
+        throw new ApiError(`GET ${this.#path}?watch: ${code ?? ''} ${words}`, code);
       }
     }
     const metadata = object['metadata'];
