@@ -27,6 +27,7 @@ export function addCleanupCommand(program: Command): void {
       "also what kube-proxy left: its tables of nftables, its chains of iptables (but not kubelet's), its virtual servers of IPVS (but nobody else's) with kube-ipvs0, its sets of ipset",
       false,
     )
+    .option('--keep-own', 'leave our own tables alone: with --kube-proxy, on a node that vipmap has taken over')
     .addHelpText('after', '\nExample:\n  sudo vipmap cleanup\n  sudo vipmap cleanup --kube-proxy --keep-own')
     .action((options: CleanupOptions & { readonly logFormat: LogFormat }) =>
       runCleanup(options, createReporter(options.logFormat)),

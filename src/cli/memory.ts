@@ -12,6 +12,11 @@ export function releaseMemory(): void {
   collect();
 }
 
+/** Makes V8 prefer less memory to speed, for a process that stands by on every node of a cluster. To be called before there is much. */
+export function preferLittleMemory(): void {
+  setFlagsFromString('--optimize-for-size');
+}
+
 /**
  * Makes the kernel spare this process when memory runs out (proc_pid_oom_score_adj(5)). Lowering it needs CAP_SYS_RESOURCE, which the
  * daemon does without: kubelet has already given a node-critical pod -997.

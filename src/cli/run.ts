@@ -28,7 +28,7 @@ import { clusterSource, fileSource } from './agent-source.ts';
 import { runCleanup } from './cleanup.ts';
 import { runInitOnly, tuneConntrack } from './init-only.ts';
 import { addKernelOptions, parseAddresses, requireNftables, stateOption } from './inputs.ts';
-import { setOomScore } from './memory.ts';
+import { preferLittleMemory, setOomScore } from './memory.ts';
 import { type KernelWriter, openNetlink, OwnProcesses, watchKernel } from './open-kernel.ts';
 import { createReporter, type LogFormat, type Reporter, UsageError } from './terminal.ts';
 import { version } from './version.ts';
@@ -115,6 +115,7 @@ async function resolve(options: RunOptions): Promise<Resolved> {
 /** The daemon itself: until a signal ends it. */
 async function serve(options: RunOptions, { settings, daemon, reporter }: Resolved): Promise<void> {
   const auditPeriodMs = parseSeconds(options.auditPeriod) * 1000;
+  preferLittleMemory();
   await holdInstance();
   await setOomScore(daemon.oomScoreAdj);
   const processes = new OwnProcesses();

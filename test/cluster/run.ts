@@ -39,6 +39,7 @@ let current: ChildProcess | undefined;
 let isInterrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => {
+    console.error(`${signal}: ending, and removing the cluster`);
     isInterrupted = true;
     current?.kill('SIGTERM');
   });

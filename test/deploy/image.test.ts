@@ -46,7 +46,7 @@ describe('the image', () => {
     expect(entrypoint).toBe('/usr/local/bin/vipmap');
     const program = `${folder}/usr/local/lib/vipmap/vipmap.mjs`;
     expect(readlinkSync(folder + entrypoint)).toBe('../lib/vipmap/vipmap.mjs');
-    expect(readFileSync(program, 'utf8').split('\n', 1)).toEqual(['#!/usr/local/bin/node']);
+    expect(readFileSync(program, 'utf8').split('\n', 1)).toEqual(['#!/usr/local/bin/node --max-semi-space-size=2']);
     expect(lstatSync(program).mode & 0o777).toBe(0o755);
     expect(/^ENV PATH=(.*)$/m.exec(dockerfile)?.[1]?.split(':')).toEqual(
       expect.arrayContaining(['/usr/local/bin', '/usr/sbin']),
