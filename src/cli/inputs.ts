@@ -29,7 +29,7 @@ interface SettingsOptions {
   readonly podInterfaceNamePrefix?: string;
   readonly clusterCidr?: string;
   readonly nodeportAddresses?: string;
-  readonly masqueradeAll?: boolean;
+  readonly masqueradeAll?: boolean | string;
   readonly featureGates?: string;
 }
 
@@ -62,7 +62,7 @@ export function addNodeOptions(command: Command): Command {
     )
     .option('--pod-bridge-interface <name>', 'the bridge that pods are behind (BridgeInterface)')
     .option('--pod-interface-name-prefix <prefix>', "how pods' interfaces begin (InterfaceNamePrefix)")
-    .option('--masquerade-all', 'masquerade all traffic to cluster IPs')
+    .option('--masquerade-all [value]', 'masquerade all traffic to cluster IPs')
     .option('--nodeport-addresses <cidrs>', 'which of the node’s addresses answer on node ports, by commas, or primary')
     .option('--hostname-override <name>', "the node's name, as kube-proxy takes it")
     .option('--bind-address <ip>', "overrides the node's primary address")

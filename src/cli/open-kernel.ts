@@ -29,15 +29,52 @@ export class OwnProcesses {
 
 export type KernelWriter = 'auto' | 'netlink' | 'nft';
 
-/** The quick way into the kernel for elements, over the given one; undefined where that alone is to be used. */
-export function openNetlink(nft: Kernel, writer: KernelWriter, reporter: Reporter): NetlinkKernel | undefined {
-  if (writer === 'nft') return undefined;
-  const kernel = NetlinkKernel.open(nft);
-  if (kernel !== undefined) return kernel;
-  const why = whyNoLibc() ?? 'the kernel has no netlink socket for it';
-  if (writer === 'netlink') throw new UsageError(`--kernel-writer netlink cannot be had (${why}); use auto or nft`);
-  reporter.warn(`elements are written by nft, which is slower: ${why}`);
-  return undefined;
+export interface Writers {
+  readonly kernel: Kernel;
+  /** The netlink socket that changes come from, if there is one. */
+  readonly ownPortId?: number;
+}
+
+/** The quick way into the kernel for elements, over nft for all else; nft alone where that is asked for or the other cannot be had. */
+export function openWriters(
+  nft: Kernel,
+  writer: KernelWriter,
+  reporter: Reporter,
+  onApplied: (writer: 'nft' | 'netlink', durationSeconds: number) => void,
+): Writers {
+  let byNft = 0;
+  const measuredNft = measured(nft, (seconds) => {
+    byNft++;
+    onApplied('nft', seconds);
+  });
+  if (writer === 'nft') return { kernel: measuredNft };
+  const netlink = NetlinkKernel.open(measuredNft);
+  if (netlink === undefined) {
+    const why = whyNoLibc() ?? 'the kernel has no netlink socket for it';
+    if (writer === 'netlink') throw new UsageError(`--kernel-writer netlink cannot be had (${why}); use auto or nft`);
+    reporter.warn(`elements are written by nft, which is slower: ${why}`);
+    return { kernel: measuredNft };
+  }
+  let counted = 0;
+  const kernel = measured(netlink, (seconds) => {
+    // It hands on to nft what is not for netlink, which has counted that.
+    if (byNft === counted) onApplied('netlink', seconds);
+    counted = byNft;
+  });
+  return { kernel, ownPortId: netlink.portId };
+}
+
+function measured(kernel: Kernel, onApplied: (seconds: number) => void): Kernel {
+  return {
+    apply: async (transaction) => {
+      if (transaction.commands.length === 0) return;
+      const start = performance.now();
+      await kernel.apply(transaction);
+      onApplied((performance.now() - start) / 1000);
+    },
+    readTable: (family) => kernel.readTable(family),
+    readElements: (family, set) => kernel.readElements(family, set),
+  };
 }
 
 export interface KernelWatchOptions {

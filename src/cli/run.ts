@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { type Command, Option } from 'commander';
 import { dump } from 'js-yaml';
 import { holdInstance } from '../kernel/instance-lock.ts';
+import { loadConntrack } from '../kernel/load-conntrack.ts';
 import { NftKernel } from '../kernel/nft.ts';
 import { startHealthServer } from '../observe/health-server.ts';
 import { startMetricsServer } from '../observe/metrics-server.ts';
@@ -29,7 +30,7 @@ import { runCleanup } from './cleanup.ts';
 import { runInitOnly, tuneConntrack } from './init-only.ts';
 import { addKernelOptions, parseAddresses, requireNftables, stateOption } from './inputs.ts';
 import { preferLittleMemory, setOomScore } from './memory.ts';
-import { type KernelWriter, openNetlink, OwnProcesses, watchKernel } from './open-kernel.ts';
+import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
 import { createReporter, type LogFormat, type Reporter, UsageError } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -67,8 +68,15 @@ export function addRunCommand(program: Command): void {
     )
     .addOption(new Option('--log-format <format>', 'messages as text or as JSON lines').choices(['text', 'json']));
   // Ours says its version by the program's own option.
-  for (const { name, syntax, description, isHidden } of proxyFlags.filter((flag) => flag.name !== 'version'))
-    command.addOption(new Option(syntax, description).hideHelp(isHidden || name === 'proxy-mode'));
+  for (const { name, kind, syntax, description, isHidden } of proxyFlags.filter((flag) => flag.name !== 'version')) {
+    const option = new Option(syntax, description).hideHelp(isHidden || name === 'proxy-mode');
+    // Lists may be given in several pieces, as pflag has it.
+    if (kind === 'list')
+      option.argParser((value: string, before: string | undefined) =>
+        before === undefined ? value : `${before},${value}`,
+      );
+    command.addOption(option);
+  }
   command
     .addHelpText(
       'after',
@@ -89,7 +97,10 @@ async function run(options: RunOptions): Promise<void> {
   const { settings, daemon, reporter, actions } = resolved;
   const nft = options.nft === undefined ? {} : { nft: options.nft };
   if (actions.cleanup) return runCleanup({ kubeProxy: true, ...nft }, reporter);
-  if (actions.initOnly) return runInitOnly(daemon, reporter);
+  if (actions.initOnly) {
+    await loadConntrack(nftProgram(options));
+    return runInitOnly(daemon, reporter);
+  }
   if (actions.writeConfigTo !== '') return writeFile(actions.writeConfigTo, dump(configurationOf(settings, daemon)));
   await serve(options, resolved);
 }
@@ -119,18 +130,18 @@ async function serve(options: RunOptions, { settings, daemon, reporter }: Resolv
   await holdInstance();
   await setOomScore(daemon.oomScoreAdj);
   const processes = new OwnProcesses();
-  const program = options.nft ?? (process.env['VIPMAP_NFT'] || 'nft');
-  const nft = await NftKernel.open({ program, onProcess: processes.note });
-  const netlink = openNetlink(nft, options.kernelWriter, reporter);
+  const metrics = createMetrics({ version });
+  const nft = await NftKernel.open({ program: nftProgram(options), onProcess: processes.note });
+  const writers = openWriters(nft, options.kernelWriter, reporter, (...args) => metrics.transactionApplied(...args));
   const nodeName = (options.node ?? (settings.hostnameOverride || hostname())).trim().toLowerCase();
   const state = options.state ?? [];
   const apiServer =
     state.length > 0
       ? undefined
       : new HttpApiServer(await loadKubeConfig({ kubeconfig: daemon.kubeconfig, master: daemon.apiServer }));
+  await loadConntrack(nftProgram(options));
   await tuneConntrack(daemon.conntrack, reporter);
 
-  const metrics = createMetrics({ version });
   const health = new ProxyHealth({ clock: () => Date.now(), syncPeriodMs: daemon.syncPeriodMs });
   // So that there is a time to show, as kube-proxy has it.
   for (const family of families) health.updated(family);
@@ -141,7 +152,7 @@ async function serve(options: RunOptions, { settings, daemon, reporter }: Resolv
     nodeName,
     settings,
     nodeAddresses: parseAddresses(options.nodeAddresses),
-    kernel: netlink ?? nft,
+    kernel: writers.kernel,
     reporter,
     observer: observeAgent({ metrics, health, reporter, events }),
     minSyncPeriodMs: daemon.minSyncPeriodMs,
@@ -156,7 +167,7 @@ async function serve(options: RunOptions, { settings, daemon, reporter }: Resolv
         processes,
         reporter,
         onForeignChange,
-        ...(netlink === undefined ? {} : { ownPortId: netlink.portId }),
+        ...(writers.ownPortId === undefined ? {} : { ownPortId: writers.ownPortId }),
       }),
   });
   await agent.start();
@@ -174,6 +185,8 @@ async function serve(options: RunOptions, { settings, daemon, reporter }: Resolv
   await agent.stop();
   process.exit(0);
 }
+
+const nftProgram = (options: RunOptions) => options.nft ?? (process.env['VIPMAP_NFT'] || 'nft');
 
 function parseSeconds(text: string): number {
   if (/^\d{1,6}$/.test(text)) return Number(text);
