@@ -9,6 +9,8 @@ const vipmap = join(repository, 'bin', 'vipmap');
 const mustMendWithinMs = 1000;
 /** A connection that was begun before the rules were back fails this much later. */
 const connectTimeoutMs = 1000;
+/** How late a busy machine may notice that. */
+const lateMs = 1000;
 
 export const secondInstance: Part = {
   name: 'second-instance',
@@ -53,7 +55,7 @@ export const flush: Part = {
   onlyVipmap: true,
   async run(context) {
     const windows: { readonly from: number; readonly to: number }[] = [];
-    const during = (at: number) => windows.some(({ from, to }) => at >= from && at <= to + connectTimeoutMs + 200);
+    const during = (at: number) => windows.some(({ from, to }) => at >= from && at <= to + connectTimeoutMs + lateMs);
     return underLoad(
       context,
       async (load) => {
