@@ -6,4 +6,6 @@ export default {
   testMatch: ['<rootDir>/src/**/*.test.ts', '<rootDir>/test/**/*.test.ts'],
   reporters: ['default', '<rootDir>/test/closing-line-reporter.js'],
   maxWorkers: 2,
+  // Generous: no test is about time, and a machine may be busy.
+  testTimeout: 60_000,
 };

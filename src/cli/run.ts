@@ -1,38 +1,17 @@
 import { writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { type Command, Option } from 'commander';
 import { dump } from 'js-yaml';
-import { holdInstance } from '../kernel/instance-lock.ts';
 import { loadConntrack } from '../kernel/load-conntrack.ts';
-import { NftKernel } from '../kernel/nft.ts';
-import { startHealthServer } from '../observe/health-server.ts';
-import { startMetricsServer } from '../observe/metrics-server.ts';
-import { createMetrics, type Metrics } from '../observe/metrics.ts';
-import { ProxyHealth } from '../observe/proxy-health.ts';
-import { families } from '../net/ip.ts';
-import {
-  type DaemonSettings,
-  mergeDaemonSettings,
-  mergeSettings,
-  readConfig,
-  type Settings,
-} from '../source/config.ts';
+import { mergeDaemonSettings, mergeSettings, readConfig } from '../source/config.ts';
 import { configurationOf } from '../source/daemon-settings-configuration.ts';
 import { meaninglessFields } from '../source/daemon-settings-meaningless.ts';
-import { HttpApiServer } from '../source/kubernetes/api-server.ts';
-import { EventRecorder } from '../source/kubernetes/events.ts';
-import { loadKubeConfig } from '../source/kubernetes/kubeconfig.ts';
 import { parseProxyFlags, proxyFlags } from '../source/proxy-flags.ts';
-import { Agent } from './agent.ts';
-import { observeAgent } from './agent-observer.ts';
-import { clusterSource, fileSource } from './agent-source.ts';
 import { runCleanup } from './cleanup.ts';
-import { runInitOnly, tuneConntrack } from './init-only.ts';
+import { runInitOnly } from './init-only.ts';
 import { addKernelOptions, parseAddresses, requireNftables, stateOption } from './inputs.ts';
-import { preferLittleMemory, setOomScore } from './memory.ts';
-import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
-import { createReporter, type LogFormat, type Reporter, UsageError } from './terminal.ts';
-import { version } from './version.ts';
+import type { KernelWriter } from './open-kernel.ts';
+import type { Resolved } from './serve.ts';
+import { createReporter, type LogFormat, UsageError } from './terminal.ts';
 
 interface RunOptions extends Readonly<Record<string, unknown>> {
   readonly state?: readonly string[];
@@ -85,14 +64,8 @@ export function addRunCommand(program: Command): void {
     .action(run);
 }
 
-interface Resolved {
-  readonly settings: Settings;
-  readonly daemon: DaemonSettings;
-  readonly reporter: Reporter;
-  readonly actions: ReturnType<typeof parseProxyFlags>['actions'];
-}
-
 async function run(options: RunOptions): Promise<void> {
+  const auditPeriodMs = parseSeconds(options.auditPeriod) * 1000;
   const resolved = await resolve(options);
   const { settings, daemon, reporter, actions } = resolved;
   const nft = options.nft === undefined ? {} : { nft: options.nft };
@@ -102,10 +75,22 @@ async function run(options: RunOptions): Promise<void> {
     return runInitOnly(daemon, reporter);
   }
   if (actions.writeConfigTo !== '') return writeFile(actions.writeConfigTo, dump(configurationOf(settings, daemon)));
-  await serve(options, resolved);
+  // Loaded here alone: the API server's client is most of the program, and the other commands start without it.
+  const { serve } = await import('./serve.ts');
+  await serve(
+    {
+      node: options.node,
+      nodeAddresses: parseAddresses(options.nodeAddresses),
+      state: options.state ?? [],
+      nftProgram: nftProgram(options),
+      kernelWriter: options.kernelWriter,
+      auditPeriodMs,
+    },
+    resolved,
+  );
 }
 
-async function resolve(options: RunOptions): Promise<Resolved> {
+async function resolve(options: RunOptions): Promise<Resolved & Pick<ReturnType<typeof parseProxyFlags>, 'actions'>> {
   const flags = parseProxyFlags(options as Parameters<typeof parseProxyFlags>[0]);
   const file =
     options.config === undefined || options.config === ''
@@ -123,98 +108,9 @@ async function resolve(options: RunOptions): Promise<Resolved> {
   return { settings, daemon, reporter, actions: flags.actions };
 }
 
-/** The daemon itself: until a signal ends it. */
-async function serve(options: RunOptions, { settings, daemon, reporter }: Resolved): Promise<void> {
-  const auditPeriodMs = parseSeconds(options.auditPeriod) * 1000;
-  preferLittleMemory();
-  await holdInstance();
-  await setOomScore(daemon.oomScoreAdj);
-  const processes = new OwnProcesses();
-  const metrics = createMetrics({ version });
-  const nft = await NftKernel.open({ program: nftProgram(options), onProcess: processes.note });
-  const writers = openWriters(nft, options.kernelWriter, reporter, (...args) => metrics.transactionApplied(...args));
-  const nodeName = (options.node ?? (settings.hostnameOverride || hostname())).trim().toLowerCase();
-  const state = options.state ?? [];
-  const apiServer =
-    state.length > 0
-      ? undefined
-      : new HttpApiServer(await loadKubeConfig({ kubeconfig: daemon.kubeconfig, master: daemon.apiServer }));
-  await loadConntrack(nftProgram(options));
-  await tuneConntrack(daemon.conntrack, reporter);
-
-  const health = new ProxyHealth({ clock: () => Date.now(), syncPeriodMs: daemon.syncPeriodMs });
-  // So that there is a time to show, as kube-proxy has it.
-  for (const family of families) health.updated(family);
-  const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
-  await startServers(settings, daemon, metrics, health, reporter);
-
-  const agent = new Agent({
-    nodeName,
-    settings,
-    nodeAddresses: parseAddresses(options.nodeAddresses),
-    kernel: writers.kernel,
-    reporter,
-    observer: observeAgent({ metrics, health, reporter, events }),
-    minSyncPeriodMs: daemon.minSyncPeriodMs,
-    syncPeriodMs: daemon.syncPeriodMs,
-    auditPeriodMs,
-    openSource: (sourceOptions) =>
-      apiServer === undefined
-        ? fileSource(state, sourceOptions)
-        : clusterSource(apiServer, nodeName, sourceOptions, (kind, reason) => metrics.watchRestarted(kind, reason)),
-    watchKernel: (onForeignChange) =>
-      watchKernel({
-        processes,
-        reporter,
-        onForeignChange,
-        ...(writers.ownPortId === undefined ? {} : { ownPortId: writers.ownPortId }),
-      }),
-  });
-  await agent.start();
-  void events?.record({
-    regarding: { kind: 'Node', namespace: '', name: nodeName },
-    type: 'Normal',
-    reason: 'Starting',
-    action: 'StartVipmap',
-    note: `vipmap ${version} in mode nftables`,
-  });
-  const signal = await new Promise<string>((resolve) => {
-    for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, resolve);
-  });
-  reporter.info(`${signal}: ending; the rules stay in place`);
-  await agent.stop();
-  process.exit(0);
-}
-
 const nftProgram = (options: RunOptions) => options.nft ?? (process.env['VIPMAP_NFT'] || 'nft');
 
 function parseSeconds(text: string): number {
   if (/^\d{1,6}$/.test(text)) return Number(text);
   throw new UsageError(`--audit-period "${text}" is not a whole number of seconds (0-999999)`);
-}
-
-async function startServers(
-  settings: Settings,
-  daemon: DaemonSettings,
-  metrics: Metrics,
-  health: ProxyHealth,
-  reporter: Reporter,
-): Promise<void> {
-  const common = {
-    isFailureFatal: daemon.bindAddressHardFail,
-    onFailure: (error: Error) => reporter.warn(`${error.message}; it is tried again every 5 s`),
-  };
-  await startHealthServer({
-    ...common,
-    address: daemon.healthzBindAddress,
-    health,
-    onAnswer: (page, status) => metrics.healthAnswered(page, status),
-  });
-  await startMetricsServer({
-    ...common,
-    address: daemon.metricsBindAddress,
-    metrics,
-    proxyMode: 'nftables',
-    configuration: () => ({ kind: 'KubeProxyConfiguration', ...configurationOf(settings, daemon) }),
-  });
 }

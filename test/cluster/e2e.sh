@@ -2,11 +2,11 @@
 # Runs upstream's own end-to-end tests against the cluster that is up, PROCS (default 8) at a time, and prints what failed and the totals.
 #   e2e.sh                      everything that touches a service proxy (see focus below)
 #   e2e.sh FOCUS [SKIP]         other regular expressions
-# OUT (default DIR/e2e) gets e2e.log and report.json. Exit code 0 when all passed.
+# OUT (default DIR/log/e2e) gets e2e.log and report.json. Exit code 0 when all passed.
 set -euo pipefail
 # shellcheck source=test/cluster/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-OUT=${OUT:-$DIR/e2e}
+OUT=${OUT:-$DIR/log/e2e}
 focus='\[sig-network\] (Services|Networking (Granular|should)|Conntrack|Traffic Distribution|Topology Hints|EndpointSlice|Endpoints|HostPort|Proxy|Service endpoints|Service CIDRs|ServiceCIDR|API Server|NoSNAT|KubeProxy|DNS should|\[Feature:IPv6DualStack\])|\[sig-network\].*dual-?stack'
 # Not here: tests that need a cloud's load balancer, the internet, a node's restart, a gate that is off.
 skip='\[Disruptive\]|\[Alpha\]|\[Feature:(LoadBalancer|Networking-IPv4|Networking-IPv6|Networking-Performance|SCTPConnectivity|KubeProxyDaemonSetMigration|KubeProxyDaemonSetUpgrade|Example|NoSNAT|NetworkPolicy|TopologyHints|ClusterDns|PerNodeLocalDNS)\]|LoadBalancer|Internet'

@@ -47,26 +47,35 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 let status = 1;
 let isUp = false;
 try {
-  await step('build.sh', []);
-  await step('images.sh', []);
+  await step('build.sh', [], 90);
+  await step('images.sh', [], 20);
   const images = [];
   if (values.proxy === 'vipmap') {
     images.push(join(work, 'vipmap.tar'));
-    await step(join(repository, 'scripts', 'build-image.sh'), [...images, 'vipmap:test']);
+    await step(join(repository, 'scripts', 'build-image.sh'), [...images, 'vipmap:test'], 20);
   }
+  await step('cluster.sh', ['up'], 10);
   isUp = true;
-  await step('cluster.sh', ['up']);
-  if (images.length > 0) await step('cluster.sh', ['import', ...images]);
+  if (images.length > 0) await step('cluster.sh', ['import', ...images], 5);
   const [program, ...enter] = enterNetwork('control');
   const chosen = positionals.length === 0 ? names : names.filter((name) => positionals.includes(name));
-  status = await start(program, [...enter, process.execPath, join(here, 'suite.ts'), values.proxy, ...chosen]);
+  const suite = [...enter, process.execPath, join(here, 'suite.ts'), values.proxy, ...chosen];
+  status = await start(program, suite, 180);
 } catch (error) {
   console.error(`FAILED: ${(error as Error).message}`);
 } finally {
   rmSync(work, { recursive: true, force: true });
-  if (isUp && !(values.keep && !isInterrupted)) spawnSync(join(here, 'cluster.sh'), ['down'], { stdio: 'inherit' });
+  if (isUp && (isInterrupted || !values.keep)) takeDown();
 }
 process.exit(isInterrupted ? 130 : status);
+
+/** Removes the cluster; after a failure its logs stay. */
+function takeDown(): void {
+  const logs =
+    process.env['LOGS'] ?? (status === 0 || isInterrupted ? '' : mkdtempSync(join(tmpdir(), 'vipmap-cluster-logs-')));
+  if (logs !== '') console.log(`logs of the cluster: ${logs}`);
+  spawnSync(join(here, 'cluster.sh'), ['down'], { stdio: 'inherit', env: { ...process.env, LOGS: logs } });
+}
 
 function whatIsMissing(): string | undefined {
   if (process.getuid?.() !== 0) return 'a cluster needs root: network namespaces, mounts and control groups';
@@ -84,22 +93,30 @@ function whatIsMissing(): string | undefined {
   }
 }
 
-/** The exit code of a script of this folder, or of another whose path is given. */
-function start(program: string, words: readonly string[]): Promise<number> {
+/** The exit code of a script of this folder, or of another whose path is given; it is ended after so many minutes. */
+function start(program: string, words: readonly string[], minutes: number): Promise<number> {
   return new Promise((resolve, reject) => {
     if (isInterrupted) return reject(new Error('interrupted'));
     const env = { ...process.env, OWNER: values.keep ? '' : String(process.pid) };
-    current = spawn(program.includes('/') ? program : join(here, program), words, {
+    const child = spawn(program.includes('/') ? program : join(here, program), words, {
       stdio: ['ignore', 'inherit', 'inherit'],
       env,
     });
-    current.once('error', reject);
-    current.once('exit', (code) => resolve(code ?? 1));
+    current = child;
+    const timer = setTimeout(() => {
+      console.error(`${program} is ended after ${minutes} minutes`);
+      child.kill('SIGTERM');
+    }, minutes * 60_000);
+    child.once('error', reject);
+    child.once('exit', (code) => {
+      clearTimeout(timer);
+      resolve(code ?? 1);
+    });
   });
 }
 
-async function step(program: string, words: readonly string[]): Promise<void> {
-  const code = await start(program, words);
+async function step(program: string, words: readonly string[], minutes: number): Promise<void> {
+  const code = await start(program, words, minutes);
   if (isInterrupted) throw new Error('interrupted');
   if (code !== 0) throw new Error(`${[program, ...words].join(' ')}: exit code ${code}`);
 }

@@ -1,7 +1,8 @@
 import { createBackends } from './backends.ts';
 import { type Context, inSeconds, type Part, timed } from './part.ts';
 import { parts } from './parts/index.ts';
-import { createKubeProxy, createVipmap } from './service-proxy.ts';
+import { createKubeProxy } from './kube-proxy.ts';
+import { createVipmap } from './vipmap.ts';
 import { CommandError, kubectl } from './command.ts';
 
 /*
@@ -50,11 +51,22 @@ async function runPart(part: Part, context: Context): Promise<string> {
     problems = await part.run(context);
   } catch (error) {
     problems = [describe(error), await context.proxy.logs().catch(() => '')];
+    await restore(context);
   }
   for (const problem of problems) say(problem);
   const verdict = problems.length === 0 ? 'ok' : 'FAILED';
   console.log(`${verdict} ${part.name}, ${inSeconds(performance.now() - start)}`);
   return verdict;
+}
+
+/** After a part that broke off: the proxy under test alone, for the next one. */
+async function restore({ proxy, kubeProxy }: Context): Promise<void> {
+  try {
+    await proxy.start();
+    if (proxy !== kubeProxy) await kubeProxy.remove();
+  } catch (error) {
+    say(`${proxy.name} could not be started again: ${describe(error)}`);
+  }
 }
 
 function describe(error: unknown): string {

@@ -27,7 +27,7 @@ async function runTests(
   focus: readonly string[],
   timeoutMs: number,
 ): Promise<ReadonlyMap<string, TestResult>> {
-  const out = join(clusterFolder, name);
+  const out = join(clusterFolder, 'log', name);
   const { stdout, stderr } = await tryRun(script, focus, {
     timeoutMs,
     env: { OUT: out, PROCS: process.env['PROCS'] ?? '8' },

@@ -5,12 +5,11 @@ import type { ServiceProxy } from '../service-proxy.ts';
 /** In the order of docs/migrate.md: the new one is complete before the old one's rules go. */
 export async function replaceProxy({ say, backends }: Context, old: ServiceProxy, next: ServiceProxy): Promise<void> {
   const startMs = await timed(() => next.start());
-  await old.stop();
-  const cleanMs = await timed(() => old.clean());
+  const removeMs = await timed(() => old.remove());
   const newServiceMs = await tryNewService(backends, 15_000);
   say(
     `${old.name} to ${next.name}: started beside it within ${inSeconds(startMs)}, ` +
-      `the other's rules removed within ${inSeconds(cleanMs)}, a new service works after ${inSeconds(newServiceMs)}`,
+      `the other removed within ${inSeconds(removeMs)}, a new service works after ${inSeconds(newServiceMs)}`,
   );
 }
 
