@@ -31,7 +31,7 @@ users:
 const headersOf = async (kubeconfig: string, master = '') => {
   const config = await loadKubeConfig({ kubeconfig, master });
   const headers: { headers: Record<string, string> } = { headers: {} };
-  await config.applyToHTTPSOptions(headers as never);
+  await config.applyToHTTPSOptions(headers);
   return { server: config.getCurrentCluster()?.server, headers: headers.headers, config };
 };
 
