@@ -172,7 +172,7 @@ container_pid() {
 up() {
   need_root 'cluster.sh up'
   need runc=runc /usr/lib/cni/bridge=containernetworking-plugins conntrack=conntrack openssl=openssl ip=iproute2 nft=nftables \
-    flock=util-linux pgrep=procps
+    flock=util-linux pgrep=procps curl=curl
   "$HERE/build.sh" --check > /dev/null || fail "binaries are missing in $BIN; run build.sh"
   "$HERE/images.sh" --check > /dev/null || fail "images are missing in $IMAGES; run images.sh"
   etcd_program
