@@ -13,7 +13,11 @@ folder=$(cd "$folder" && pwd)
 # What is asked for by name; apt adds what these depend on.
 packages=(
   nftables   # the rules
+  ipvsadm    # mode ipvs: virtual servers
+  iproute2   # mode ipvs: their addresses
   kmod       # mode ipvs: the init container loads the modules that the kernel does not load by itself
+  iptables   # cleanup: what kube-proxy left
+  ipset      # the same
   libstdc++6 # Node
   netbase    # names of protocols and ports, for people who list the rules
 )

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import {
   count,
   failureOf,
@@ -150,12 +151,18 @@ export async function removeChains(): Promise<Leftovers> {
   const reports: Leftovers[] = [];
   for (const family of families) {
     // A host may have rules of both, by different programs; before 1.8 there is one iptables, without a second name.
-    const both = [await removeWith(`${family}-legacy`), await removeWith(`${family}-nft`)];
+    const both = [await removeLegacy(family), await removeWith(`${family}-nft`)];
     const found = both.filter((report) => report !== undefined);
     const report = found.length > 0 ? joinLeftovers(found) : await removeWith(family);
     reports.push(report ?? { ...nothing, notLookedFor: [`chains of ${family}: ${family} is not installed`] });
   }
   return joinLeftovers(reports);
+}
+
+/** Where the kernel has no tables of the old kind, its program is not asked: it needs CAP_NET_RAW for that alone, and loads its modules. */
+async function removeLegacy(family: (typeof families)[number]): Promise<Leftovers | undefined> {
+  const names = await readFile(`/proc/net/${family.replace('tables', '_tables')}_names`, 'utf8').catch(() => '');
+  return names.trim() === '' ? undefined : removeWith(`${family}-legacy`);
 }
 
 /** Undefined if there is no such program. Without naming tables, of which the old iptables would then make those that are missing. */

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds Kubernetes, containerd and CoreDNS from their Go modules; the versions are in the go.mod files beside this script.
-#   build.sh [PART...]      all parts, or some of: control nodes e2e proxy
+# Builds Kubernetes, containerd, CoreDNS and Helm from their Go modules; the versions are in the go.mod files beside this script.
+#   build.sh [PART...]      all parts, or some of: control nodes e2e proxy helm
 #   build.sh --check        says what is missing and builds nothing; exit code 1 when something is
+#   build.sh --path NAME    where the binary of that name is, built or not
 # A binary that is there is kept, in BIN (see lib.sh). 14 minutes on 2 cores when nothing is cached.
 set -euo pipefail
 # shellcheck source=test/cluster/lib.sh
@@ -25,6 +26,7 @@ nodes coredns github.com/coredns/coredns
 e2e kubernetes github.com/onsi/ginkgo/v2/ginkgo
 e2e kubernetes $k/test/e2e
 proxy kubernetes $k/cmd/kube-proxy
+helm helm helm.sh/helm/v3/cmd/helm
 "
 # The file that a package's binary is: the tests of package e2e are e2e.test.
 binary() { case $1 in */test/e2e) echo "$BIN/e2e.test" ;; *) echo "$BIN/${1##*/}" ;; esac; }
@@ -44,13 +46,17 @@ build() {
   mv "$out.new" "$out"
 }
 
+if [ "${1:-}" = --path ]; then
+  echo "$BIN/${2:?build.sh --path: which binary?}"
+  exit 0
+fi
 if [ "${1:-}" = --check ]; then
   absent=$(while read -r _ _ package; do [ -z "$package" ] || [ -x "$(binary "$package")" ] || binary "$package"; done <<< "$binaries")
   [ -z "$absent" ] || { echo "$absent"; exit 1; }
   exit 0
 fi
-[ $# -gt 0 ] || set -- control nodes e2e proxy
-for part; do [[ " control nodes e2e proxy " = *" $part "* ]] || fail "build.sh: unknown part \"$part\"; parts are control, nodes, e2e, proxy"; done
+[ $# -gt 0 ] || set -- control nodes e2e proxy helm
+for part; do [[ " control nodes e2e proxy helm " = *" $part "* ]] || fail "build.sh: unknown part \"$part\"; parts are control, nodes, e2e, proxy, helm"; done
 need_go
 mkdir -p "$BIN"
 lock "$BIN/.lock"

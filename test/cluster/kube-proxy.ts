@@ -2,15 +2,22 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clusterFolder, nodes } from './api.ts';
 import { clusterSh, inNode, kubectl, repository } from './command.ts';
-import { type ServiceProxy, waitForRules, waitUntilHealthy } from './service-proxy.ts';
+import { inTable, type RulesShown, type ServiceProxy, waitForRules, waitUntilHealthy } from './service-proxy.ts';
 import { vipmapPod } from './vipmap.ts';
 import { waitFor } from './wait.ts';
 
 const vipmap = join(repository, 'bin', 'vipmap');
 const cleanup = ['cleanup', '--kube-proxy', '--keep-own'];
 
-/** kube-proxy in nftables mode, as a process in each node's network. */
-export function createKubeProxy(): ServiceProxy {
+export type KubeProxyMode = 'nftables' | 'iptables';
+
+const rulesShown: Readonly<Record<KubeProxyMode, RulesShown>> = {
+  nftables: inTable('kube-proxy'),
+  iptables: (clusterIp) => [['iptables-save', '-t', 'nat'], `-A KUBE-SERVICES -d ${clusterIp}/32 `],
+};
+
+/** kube-proxy as a process in each node's network. */
+export function createKubeProxy(mode: KubeProxyMode = 'nftables'): ServiceProxy {
   const config = (node: string) => join(clusterFolder, `kube-proxy-${node}.yaml`);
   const startOn = (chosen: string) =>
     clusterSh(['proxy', 'kube-proxy', '--config', config('{node}')], { env: { NODES: chosen } });
@@ -30,10 +37,10 @@ export function createKubeProxy(): ServiceProxy {
       for (const node of nodes)
         writeFileSync(
           config(node),
-          `${common}hostnameOverride: ${node}\nclientConnection: {kubeconfig: ${kubeconfig}}\n`,
+          `${common}mode: ${mode}\nhostnameOverride: ${node}\nclientConnection: {kubeconfig: ${kubeconfig}}\n`,
         );
       for (const node of nodes) if (!isRunning(node)) await startOn(node);
-      await waitForRules('kube-proxy', 180_000);
+      await waitForRules('kube-proxy', rulesShown[mode], 180_000);
     },
     async restart() {
       for (const node of nodes) {
@@ -41,7 +48,7 @@ export function createKubeProxy(): ServiceProxy {
         await startOn(node);
         await waitUntilHealthy(node);
       }
-      await waitForRules('kube-proxy', 180_000);
+      await waitForRules('kube-proxy', rulesShown[mode], 180_000);
     },
     async remove() {
       await stopOn(nodes.join(' '));

@@ -12,7 +12,7 @@ fail() {
 # The version of module $2 that folder $1 asks for.
 module_version() { awk -v module="$2" '$1 == "require" && $2 == module {print $3; exit} $1 == module {print $2; exit}' "$HERE/$1/go.mod"; }
 KUBERNETES_VERSION=$(module_version kubernetes k8s.io/kubernetes)
-VERSIONS=kubernetes-$KUBERNETES_VERSION-containerd-$(module_version containerd github.com/containerd/containerd/v2)-coredns-$(module_version coredns github.com/coredns/coredns)
+VERSIONS=kubernetes-$KUBERNETES_VERSION-containerd-$(module_version containerd github.com/containerd/containerd/v2)-coredns-$(module_version coredns github.com/coredns/coredns)-helm-$(module_version helm helm.sh/helm/v3)
 
 # Binaries and images stay here between runs; another version in a go.mod is another folder.
 CACHE=${VIPMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vipmap}

@@ -19,14 +19,21 @@ export interface ServiceProxy {
   logs(): Promise<string>;
 }
 
-/** Until each node's table leads the newest service of the suite somewhere: both proxies program all services at once. */
-export async function waitForRules(table: string, timeoutMs: number): Promise<void> {
+/** What shows on a node that a service's address leads somewhere: a command, and what it then prints. */
+export type RulesShown = (clusterIp: string) => readonly [command: readonly string[], text: string];
+
+/** In the table of nftables mode, kube-proxy's or ours. */
+export const inTable =
+  (table: string): RulesShown =>
+  (clusterIp) => [['nft', 'list', 'map', 'ip', table, 'service-ips'], `${clusterIp} . tcp . 80`];
+
+/** Until each node has rules for the newest service of the suite: both proxies program all services at once. */
+export async function waitForRules(proxy: string, shown: RulesShown, timeoutMs: number): Promise<void> {
   const { spec } = await callApi<{ spec: { clusterIP: string } }>('GET', `${servicesPath}/backend`);
+  const [command, text] = shown(spec.clusterIP);
   for (const node of nodes) {
-    await waitFor(`rules of ${table} on ${node}`, timeoutMs, async () =>
-      (await inNode(node, ['nft', 'list', 'map', 'ip', table, 'service-ips'])).includes(`${spec.clusterIP} . tcp . 80`)
-        ? true
-        : undefined,
+    await waitFor(`rules of ${proxy} on ${node}`, timeoutMs, async () =>
+      (await inNode(node, command)).includes(text) ? true : undefined,
     );
   }
 }

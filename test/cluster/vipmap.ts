@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { apiServer, clusterCidr, clusterFolder } from './api.ts';
 import { clusterScript, clusterSh, CommandError, kubectl, repository, tryRun } from './command.ts';
-import { type ServiceProxy, waitForRules, waitUntilHealthy } from './service-proxy.ts';
+import { inTable, type ServiceProxy, waitForRules, waitUntilHealthy } from './service-proxy.ts';
 import { waitFor } from './wait.ts';
 
 const selector = ['-n', 'kube-system', '-l', 'k8s-app=vipmap'];
@@ -32,7 +32,7 @@ export function createVipmap(): ServiceProxy {
   };
   const waitUntilRunning = async () => {
     await rolledOut();
-    await waitForRules('vipmap', 30_000);
+    await waitForRules('vipmap', inTable('vipmap'), 30_000);
   };
   return {
     name: 'vipmap',

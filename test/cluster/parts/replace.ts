@@ -1,4 +1,5 @@
 import { tryNewService } from '../backends.ts';
+import { createKubeProxy } from '../kube-proxy.ts';
 import { type Context, inSeconds, type Part, timed, underLoad } from '../part.ts';
 import type { ServiceProxy } from '../service-proxy.ts';
 
@@ -15,12 +16,14 @@ export async function replaceProxy({ say, backends }: Context, old: ServiceProxy
 
 export const replace: Part = {
   name: 'replace',
-  about: 'kube-proxy takes the place of vipmap, and vipmap that of kube-proxy',
+  about: 'kube-proxy takes the place of vipmap, and vipmap that of kube-proxy, in modes nftables and iptables',
   onlyVipmap: true,
   run: (context) =>
     underLoad(context, async () => {
-      await replaceProxy(context, context.proxy, context.kubeProxy);
-      await replaceProxy(context, context.kubeProxy, context.proxy);
+      for (const kubeProxy of [context.kubeProxy, createKubeProxy('iptables')]) {
+        await replaceProxy(context, context.proxy, kubeProxy);
+        await replaceProxy(context, kubeProxy, context.proxy);
+      }
       return [];
     }),
 };
