@@ -1,6 +1,6 @@
 import type { Cidr } from '../net/cidr.ts';
 import type { Family, Ip } from '../net/ip.ts';
-import type { ServicePort } from './service-port.ts';
+import type { SchedulerChoice, ServicePort } from './service-port.ts';
 
 /** How to tell whether a packet comes from a pod of this node (kube-proxy's detectLocalMode). */
 export type DetectLocal =
@@ -30,6 +30,18 @@ export interface NodeState {
   readonly masqueradeAll: boolean;
   /** Blocks from which cluster IPs are allocated (ServiceCIDR objects). */
   readonly serviceCidrs: readonly Cidr[];
+  /** Present in mode ipvs only. */
+  readonly ipvs?: IpvsState;
+}
+
+/** What mode ipvs has to know of a node beside. There, nodePortAddresses is always a list: each address is a virtual server. */
+export interface IpvsState {
+  /** For service ports that choose none. */
+  readonly scheduler: SchedulerChoice;
+  /** Addresses of the node's interfaces, without those of our own: a service's address among them is not bound a second time. */
+  readonly interfaceIps: readonly Ip[];
+  /** Virtual servers and addresses in these blocks are never removed, whoever made them (kube-proxy's excludeCIDRs). */
+  readonly excludeCidrs: readonly Cidr[];
 }
 
 /** Everything that decides the rules of one node: a plain value, from which compile makes the ruleset. Order carries no meaning. */

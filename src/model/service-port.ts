@@ -7,6 +7,12 @@ import type { Endpoint } from './endpoint.ts';
 /** Which endpoints traffic may use: all in the cluster, or only those on the node that it reached. */
 export type TrafficPolicy = 'Cluster' | 'Local';
 
+/** How IPVS chooses an endpoint, e.g. `{ name: 'mh', flags: ['mh-port'] }`; names and flags as ipvsadm takes them, flags sorted. */
+export interface SchedulerChoice {
+  readonly name: string;
+  readonly flags: readonly string[];
+}
+
 /**
  * One port of a Service in one address family, with its endpoints: what a service proxy deals in. A dual-stack Service with two
  * ports is four of these. The unit in which a service is programmed, refused, set aside and reported.
@@ -32,6 +38,8 @@ export interface ServicePort {
   /** Session affinity by client address, for so long after a client's last new connection; absent: none. */
   readonly affinityTimeoutSeconds?: number;
   readonly healthCheckNodePort?: Port;
+  /** Mode ipvs: the scheduler that the Service asks for by annotation; absent: the node's. */
+  readonly scheduler?: SchedulerChoice;
   readonly endpoints: readonly Endpoint[];
 }
 

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { aBoolean, aCidr, type Accepts, anIp, aText, oneOf } from './fields.ts';
-import { aDetectLocalMode, aMode, anInterface, aNodePortAddress, someClusterCidrs } from './settings.ts';
+import { aScheduler } from './ipvs-scheduler.ts';
+import { aMode } from './mode.ts';
+import { aDetectLocalMode, anInterface, aNodePortAddress, someClusterCidrs } from './settings.ts';
 
 /** A field with one of our own readers; the message is what is accepted. */
 function accepted<T>({ expected, parse }: Accepts<T>) {
@@ -128,8 +130,8 @@ export const configSchema = z.strictObject({
       {
         syncPeriod: anyDuration,
         minSyncPeriod: anyDuration,
-        scheduler: text,
-        excludeCIDRs: z.array(accepted(aCidr), 'a list').optional(),
+        scheduler: orEmpty(aScheduler),
+        excludeCIDRs: z.array(accepted(aCidr).nonoptional(), 'a list').optional(),
         strictARP: flag,
         tcpTimeout: anyDuration,
         tcpFinTimeout: anyDuration,

@@ -286,11 +286,18 @@ describe('mergeSettings', () => {
       { fileMode: 'ipvs', masqueradeAll: true, featureGates: { A: true, B: true } },
       { masqueradeAll: false, featureGates: { B: false } },
     );
-    expect(merged).toEqual({ ...defaultSettings, fileMode: 'ipvs', featureGates: { A: true, B: false } });
+    expect(merged).toEqual({
+      ...defaultSettings,
+      mode: 'ipvs',
+      fileMode: 'ipvs',
+      nodePortAddresses: ['all'],
+      featureGates: { A: true, B: false },
+    });
   });
 
   it('takes an empty list of node port addresses for the default', () => {
     expect(mergeSettings({ nodePortAddresses: [] }, {}).nodePortAddresses).toEqual(['primary']);
+    expect(mergeSettings({ nodePortAddresses: [] }, { mode: 'ipvs' }).nodePortAddresses).toEqual(['all']);
   });
 });
 

@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import get from 'lodash-es/get.js';
 import type { Problem } from '../model/proxy-state.ts';
 import { type ConfigFile, configSchema } from './config-schema.ts';
-import { type DaemonOverrides, daemonSettingsOf, modeBlock } from './daemon-settings.ts';
+import { type DaemonOverrides, daemonSettingsOf } from './daemon-settings.ts';
 import { isRecord, type Json, quote, reasonOf } from './fields.ts';
 import { looksLikeJson, parseJson } from './json.ts';
+import { countingMode, modeBlock, type ProxyMode, runningMode, type RunningMode } from './mode.ts';
 import { aHostname, type Settings } from './settings.ts';
 import { yamlDocuments } from './yaml.ts';
 
@@ -13,6 +14,7 @@ export {
   type DaemonOverrides,
   type DaemonSettings,
   defaultDaemonSettings,
+  type IpvsSettings,
   mergeDaemonSettings,
 } from './daemon-settings.ts';
 export {
@@ -22,9 +24,9 @@ export {
   mergeSettings,
   type NodePortAddress,
   parseSettingsFlags,
-  type ProxyMode,
   type Settings,
 } from './settings.ts';
+export type { ProxyMode, RunningMode } from './mode.ts';
 
 /** The configuration file cannot be used. The message names file, field, value and what is accepted, a line for each fault. */
 export class ConfigError extends Error {
@@ -44,8 +46,8 @@ export interface Config {
   readonly problems: readonly Problem[];
 }
 
-/** The configuration in the file. Throws ConfigError as parseConfig does, or if the file cannot be read. */
-export async function readConfig(path: string): Promise<Config> {
+/** The configuration in the file, as parseConfig gives it. Throws ConfigError as that does, or if the file cannot be read. */
+export async function readConfig(path: string, requested?: RunningMode): Promise<Config> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -56,14 +58,15 @@ export async function readConfig(path: string): Promise<Config> {
       { cause: error },
     );
   }
-  return parseConfig(text, path);
+  return parseConfig(text, path, requested);
 }
 
 /**
  * The settings in a KubeProxyConfiguration v1alpha1, YAML or JSON, alone, among other documents, or in the ConfigMap that kubeadm
- * writes. Fields that nobody knows are problems; throws ConfigError on values that kube-proxy too would refuse to start with.
+ * writes. `requested` is the mode that a flag asks for: a file that names none is read by it. Fields that nobody knows are problems;
+ * throws ConfigError on values that kube-proxy too would refuse to start with.
  */
-export function parseConfig(text: string, file: string): Config {
+export function parseConfig(text: string, file: string, requested?: RunningMode): Config {
   const { config: raw, place } = findConfig(text, file);
   const carried = withoutNulls(raw) as Json;
   const { known, unknown } = withoutUnknown(carried);
@@ -76,9 +79,12 @@ export function parseConfig(text: string, file: string): Config {
     const faults = result.error.issues.map((issue) => fault(known, issue.path, issue.message));
     throw new ConfigError(file, faults.map((message) => `${place}: ${message}`).join('\n'));
   }
-  const periods = syncPeriodFault(result.data, known);
+  const { mode = '' } = result.data;
+  const counting = countingMode(mode, requested ?? runningMode(mode));
+  const periods = syncPeriodFault(result.data, known, counting);
   if (periods !== undefined) throw new ConfigError(file, `${place}: ${periods}`);
-  return { settings: settingsOf(result.data, place), daemon: daemonSettingsOf(result.data), carried: known, problems };
+  const daemon = daemonSettingsOf(result.data, counting);
+  return { settings: settingsOf(result.data, counting, place), daemon, carried: known, problems };
 }
 
 interface Found {
@@ -168,9 +174,9 @@ function fault(config: Json, path: readonly PropertyKey[], expected: string): st
   return `${name.slice(1)} ${quote(get(config, path))} is not ${expected}`;
 }
 
-/** Only the block of the file's mode counts, with 0 for the default, as kube-proxy has it. */
-function syncPeriodFault(config: ConfigFile, raw: Json): string | undefined {
-  const name = modeBlock(config.mode ?? '');
+/** Only one mode's block counts, with 0 for the default, as kube-proxy has it. */
+function syncPeriodFault(config: ConfigFile, raw: Json, counting: ProxyMode): string | undefined {
+  const name = modeBlock(counting);
   const syncMs = config[name]?.syncPeriod || 30_000;
   const minMs = config[name]?.minSyncPeriod || (name === 'ipvs' ? 0 : 1000);
   if (minMs <= syncMs) return undefined;
@@ -178,18 +184,17 @@ function syncPeriodFault(config: ConfigFile, raw: Json): string | undefined {
   return `${name}.minSyncPeriod ${given('minSyncPeriod', '1s')} is not at most syncPeriod (${given('syncPeriod', '30s')})`;
 }
 
-function settingsOf(config: ConfigFile, place: string): Partial<Settings> {
+function settingsOf(config: ConfigFile, counting: ProxyMode, place: string): Partial<Settings> {
   const hostname = config.hostnameOverride ?? '';
   const hostnameOverride = hostname === '' ? '' : aHostname.parse(hostname);
   if (hostnameOverride === undefined) {
     throw new ConfigError(place, `${place}: hostnameOverride ${quote(hostname)} is not ${aHostname.expected}`);
   }
-  const mode = config.mode ?? '';
-  const { bindAddress, detectLocalMode, detectLocal, clusterCIDR, nodePortAddresses } = config;
+  const { bindAddress, detectLocalMode, detectLocal, clusterCIDR, nodePortAddresses, ipvs } = config;
   // Every mode but nftables has its masqueradeAll in the iptables block.
-  const masqueradeAll = mode === 'nftables' ? config.nftables?.masqueradeAll : config.iptables?.masqueradeAll;
+  const masqueradeAll = counting === 'nftables' ? config.nftables?.masqueradeAll : config.iptables?.masqueradeAll;
   return {
-    fileMode: mode,
+    fileMode: config.mode ?? '',
     ...(hostnameOverride === '' ? {} : { hostnameOverride }),
     ...(bindAddress ? { bindAddress } : {}),
     ...(detectLocalMode ? { detectLocalMode } : {}),
@@ -198,6 +203,8 @@ function settingsOf(config: ConfigFile, place: string): Partial<Settings> {
     ...(clusterCIDR ? { clusterCidrs: clusterCIDR } : {}),
     ...(nodePortAddresses ? { nodePortAddresses } : {}),
     ...(masqueradeAll === undefined ? {} : { masqueradeAll }),
+    ...(ipvs?.scheduler ? { ipvsScheduler: ipvs.scheduler } : {}),
+    ...(ipvs?.excludeCIDRs ? { ipvsExcludeCidrs: ipvs.excludeCIDRs } : {}),
     ...(config.featureGates ? { featureGates: gatesOf(config.featureGates) } : {}),
   };
 }

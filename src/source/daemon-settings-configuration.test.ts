@@ -34,6 +34,14 @@ enableProfiling: true
 configSyncPeriod: 1h
 `,
     ],
+    ['mode: ipvs\n'],
+    [
+      `mode: ipvs
+nodePortAddresses: [primary]
+iptables: {masqueradeAll: true}
+ipvs: {scheduler: "mh,mh-fallback", excludeCIDRs: [10.0.0.0/8], strictARP: true, tcpTimeout: 15m, tcpFinTimeout: 2m, udpTimeout: 5m, minSyncPeriod: 1s, syncPeriod: 1m}
+`,
+    ],
   ])('gives the same settings when it is read: %j', (yaml) => {
     const { settings, daemon } = inUse(yaml);
     const config = parseConfig(JSON.stringify(configurationOf(settings, daemon)), 'written.json');
@@ -47,6 +55,16 @@ configSyncPeriod: 1h
     const names = Object.keys(configurationOf(settings, daemon)).sort();
     const known = Object.keys(configSchema.shape).filter((name) => name !== 'windowsRunAsService');
     expect(names).toEqual(known.sort());
+  });
+
+  it('has in mode ipvs what kube-proxy reads there', () => {
+    const { settings, daemon } = inUse('mode: ipvs\nipvs: {scheduler: mh, syncPeriod: 1m}\n');
+    expect(configurationOf(settings, daemon)).toMatchObject({
+      mode: 'ipvs',
+      nodePortAddresses: [],
+      ipvs: { scheduler: 'mh', syncPeriod: '1m0s', minSyncPeriod: '0s' },
+      nftables: { syncPeriod: '30s', minSyncPeriod: '1s' },
+    });
   });
 
   it('prints durations as Go does', () => {

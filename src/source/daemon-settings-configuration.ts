@@ -1,15 +1,17 @@
+import isEqual from 'lodash-es/isEqual.js';
 import type { Cidr } from '../net/cidr.ts';
 import type { DaemonSettings } from './daemon-settings.ts';
 import type { Json } from './fields.ts';
-import type { NodePortAddress, Settings } from './settings.ts';
+import { printScheduler } from './ipvs-scheduler.ts';
+import { defaultNodePortAddresses, type NodePortAddress, type Settings } from './settings.ts';
 
 /**
  * The settings in use as a KubeProxyConfiguration v1alpha1, every field of kube-proxy's with a value: for /configz and
- * --write-config-to. Read back it gives the same settings, but for an address that asks for no server, which a file cannot say.
+ * --write-config-to. Read back it gives the same settings, but for what a file cannot say: that there is to be no server, and how long
+ * real servers keep their connections.
  */
 export function configurationOf(settings: Settings, daemon: DaemonSettings): Json {
   const { conntrack } = daemon;
-  const periods = { minSyncPeriod: duration(daemon.minSyncPeriodMs), syncPeriod: duration(daemon.syncPeriodMs) };
   return {
     apiVersion: 'kubeproxy.config.k8s.io/v1alpha1',
     bindAddress: settings.bindAddress,
@@ -38,22 +40,51 @@ export function configurationOf(settings: Settings, daemon: DaemonSettings): Jso
     featureGates: settings.featureGates,
     healthzBindAddress: daemon.healthzBindAddress,
     hostnameOverride: settings.hostnameOverride,
-    ...otherModes,
+    ...modeBlocks(settings, daemon),
     kind: 'KubeProxyConfiguration',
     logging: { flushFrequency: 0, format: daemon.logFormat, verbosity: daemon.verbosity },
     metricsBindAddress: daemon.metricsBindAddress,
     // What runs, whatever was asked for.
-    mode: 'nftables',
-    nftables: { masqueradeAll: settings.masqueradeAll, masqueradeBit: 14, ...periods },
-    nodePortAddresses: settings.nodePortAddresses.map(printNodePortAddress),
+    mode: settings.mode,
+    nodePortAddresses: nodePortAddresses(settings),
     oomScoreAdj: daemon.oomScoreAdj,
     portRange: '',
     showHiddenMetricsForVersion: '',
+    winkernel: {
+      enableDSR: false,
+      forwardHealthCheckVip: false,
+      networkName: '',
+      rootHnsEndpointName: '',
+      sourceVip: '',
+    },
   };
 }
 
-/** kube-proxy's defaults of what counts in other modes, and on Windows. */
-const otherModes: Json = {
+/** What has no meaning in the mode that runs has kube-proxy's defaults. */
+function modeBlocks(settings: Settings, daemon: DaemonSettings): Json {
+  const { masqueradeAll } = settings;
+  const periods = { minSyncPeriod: duration(daemon.minSyncPeriodMs), syncPeriod: duration(daemon.syncPeriodMs) };
+  switch (settings.mode) {
+    case 'nftables':
+      return { ...defaultBlocks, nftables: { masqueradeAll, masqueradeBit: 14, ...periods } };
+    case 'ipvs':
+      return {
+        ...defaultBlocks,
+        iptables: { ...defaultBlocks.iptables, masqueradeAll },
+        ipvs: {
+          excludeCIDRs: settings.ipvsExcludeCidrs.map(printCidr),
+          scheduler: printScheduler(settings.ipvsScheduler),
+          strictARP: daemon.ipvs.strictArp,
+          tcpFinTimeout: duration(daemon.ipvs.tcpFinTimeoutMs),
+          tcpTimeout: duration(daemon.ipvs.tcpTimeoutMs),
+          udpTimeout: duration(daemon.ipvs.udpTimeoutMs),
+          ...periods,
+        },
+      };
+  }
+}
+
+const defaultBlocks = {
   iptables: {
     localhostNodePorts: true,
     masqueradeAll: false,
@@ -71,14 +102,14 @@ const otherModes: Json = {
     tcpTimeout: '0s',
     udpTimeout: '0s',
   },
-  winkernel: {
-    enableDSR: false,
-    forwardHealthCheckVip: false,
-    networkName: '',
-    rootHnsEndpointName: '',
-    sourceVip: '',
-  },
-};
+  nftables: { masqueradeAll: false, masqueradeBit: 14, minSyncPeriod: '1s', syncPeriod: '30s' },
+} as const satisfies Json;
+
+/** kube-proxy knows no word for all addresses, which are its default in mode ipvs. */
+function nodePortAddresses(settings: Settings): readonly string[] {
+  const isDefault = settings.mode === 'ipvs' && isEqual(settings.nodePortAddresses, defaultNodePortAddresses.ipvs);
+  return isDefault ? [] : settings.nodePortAddresses.map(printNodePortAddress);
+}
 
 function printCidr({ address, prefixLength }: Cidr): string {
   return `${address}/${prefixLength}`;

@@ -1,14 +1,13 @@
 import get from 'lodash-es/get.js';
 import { parseDurationMs } from './config-schema.ts';
-import { modeBlock } from './daemon-settings.ts';
 import type { Json } from './fields.ts';
-import { externalIpsGate, type ProxyMode, type Settings } from './settings.ts';
+import { countingMode, modeBlock, type ProxyMode, runningMode, type RunningMode } from './mode.ts';
+import { externalIpsGate, type Settings } from './settings.ts';
 
 /** Why settings of kube-proxy's have no meaning here, in the words of the log. */
 export const reasons = {
   marks: 'no packet marks are used',
   loopback: 'node ports are never offered on loopback',
-  ipvs: 'mode nftables is what runs',
   windows: 'only Windows has it',
   contentType: 'the API server is asked for JSON',
   requests: 'a few watches are all that the API server is asked for',
@@ -22,6 +21,7 @@ export const reasons = {
   portRange: 'kube-proxy does not use it either',
   gate: 'it switches nothing here',
   otherMode: (mode: string) => `it counts with mode ${mode} only`,
+  otherFileMode: (mode: string) => `it counts only in a file that says mode ${mode}`,
 } as const;
 
 interface Field {
@@ -29,32 +29,50 @@ interface Field {
   readonly path: string;
   /** What is as good as not set; durations in milliseconds. */
   readonly defaults: readonly unknown[];
-  /** Undefined where the field has a meaning in this mode. */
-  readonly reason: (mode: ProxyMode) => string | undefined;
+  /** Undefined where the field has a meaning with these modes. */
+  readonly reason: (modes: Modes) => string | undefined;
+}
+
+interface Modes {
+  /** By which the file's blocks count. */
+  readonly counting: ProxyMode;
+  readonly running: RunningMode;
 }
 
 function never(reason: string, defaults: readonly unknown[], ...paths: readonly string[]): readonly Field[] {
   return paths.map((path) => ({ path, defaults, reason: () => reason }));
 }
 
+/** Where the mode runs and the file says another, "only with that mode" would not be the truth. */
+function elsewhere(mode: ProxyMode, running: RunningMode, modes: string = mode): string {
+  return mode === running ? reasons.otherFileMode(mode) : reasons.otherMode(modes);
+}
+
 function syncPeriods(block: 'iptables' | 'ipvs' | 'nftables', minDefaultMs: number): readonly Field[] {
-  const reason = (mode: ProxyMode) => (modeBlock(mode) === block ? undefined : reasons.otherMode(block));
+  const reason = ({ counting, running }: Modes) =>
+    modeBlock(counting) === block ? undefined : elsewhere(block, running);
   return [
     { path: `${block}.syncPeriod`, defaults: [0, 30_000], reason },
     { path: `${block}.minSyncPeriod`, defaults: [0, minDefaultMs], reason },
   ];
 }
 
+function withIpvs(defaults: readonly unknown[], ...names: readonly string[]): readonly Field[] {
+  const reason = ({ running }: Modes) => (running === 'ipvs' ? undefined : reasons.otherMode('ipvs'));
+  return names.map((name) => ({ path: `ipvs.${name}`, defaults, reason }));
+}
+
 const masqueradeAll: readonly Field[] = [
   {
     path: 'iptables.masqueradeAll',
     defaults: [false],
-    reason: (mode) => (mode === 'nftables' ? reasons.otherMode('iptables or ipvs') : undefined),
+    reason: ({ counting, running }) =>
+      counting === 'nftables' ? elsewhere('ipvs', running, 'iptables or ipvs') : undefined,
   },
   {
     path: 'nftables.masqueradeAll',
     defaults: [false],
-    reason: (mode) => (mode === 'nftables' ? undefined : reasons.otherMode('nftables')),
+    reason: ({ counting, running }) => (counting === 'nftables' ? undefined : elsewhere('nftables', running)),
   },
 ];
 
@@ -80,10 +98,10 @@ const fields: readonly Field[] = [
   ...syncPeriods('iptables', 1000),
   ...syncPeriods('ipvs', 0),
   ...syncPeriods('nftables', 1000),
-  ...never(reasons.ipvs, [''], 'ipvs.scheduler'),
-  ...never(reasons.ipvs, [], 'ipvs.excludeCIDRs'),
-  ...never(reasons.ipvs, [false], 'ipvs.strictARP'),
-  ...never(reasons.ipvs, [0], 'ipvs.tcpTimeout', 'ipvs.tcpFinTimeout', 'ipvs.udpTimeout'),
+  ...withIpvs([''], 'scheduler'),
+  ...withIpvs([], 'excludeCIDRs'),
+  ...withIpvs([false], 'strictARP'),
+  ...withIpvs([0], 'tcpTimeout', 'tcpFinTimeout', 'udpTimeout'),
   ...never(reasons.windows, [''], 'winkernel.networkName', 'winkernel.sourceVip', 'winkernel.rootHnsEndpointName'),
   ...never(reasons.windows, [false], 'winkernel.enableDSR', 'winkernel.forwardHealthCheckVip', 'windowsRunAsService'),
   ...never(reasons.portRange, [''], 'portRange'),
@@ -91,15 +109,18 @@ const fields: readonly Field[] = [
 
 /**
  * The fields of a configuration that are set to something other than kube-proxy's default and have no meaning here, each with the
- * reason: `nftables.masqueradeBit: no packet marks are used`. Takes what parseConfig gives.
+ * reason: `nftables.masqueradeBit: no packet marks are used`. Takes what parseConfig gives, and the mode that runs where a flag may
+ * have changed it.
  */
-export function meaninglessFields(config: {
-  readonly carried: Json;
-  readonly settings: Partial<Settings>;
-}): readonly string[] {
+export function meaninglessFields(
+  config: { readonly carried: Json; readonly settings: Partial<Settings> },
+  mode?: RunningMode,
+): readonly string[] {
   const { fileMode = '', featureGates = {} } = config.settings;
+  const running = mode ?? runningMode(fileMode);
+  const modes = { counting: countingMode(fileMode, running), running };
   const named = fields.flatMap(({ path, defaults, reason }) => {
-    const why = reason(fileMode);
+    const why = reason(modes);
     const isNamed = why !== undefined && isSet(get(config.carried, path.split('.')), defaults);
     return isNamed ? [`${path}: ${why}`] : [];
   });

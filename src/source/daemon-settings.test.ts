@@ -159,6 +159,7 @@ describe('the daemon’s settings in a file', () => {
         udpTimeoutMs: 0,
         udpStreamTimeoutMs: 0,
       },
+      ipvs: defaultDaemonSettings.ipvs,
       verbosity: 0,
       logFormat: 'text',
     });

@@ -1,5 +1,6 @@
 import type { ConfigFile } from './config-schema.ts';
-import { FlagError, type ProxyMode } from './settings.ts';
+import { modeBlock, type ProxyMode } from './mode.ts';
+import { FlagError } from './settings.ts';
 
 export type LogFormat = 'text' | 'json';
 
@@ -17,9 +18,25 @@ export interface ConntrackSettings {
   readonly udpStreamTimeoutMs: number;
 }
 
+/**
+ * What mode ipvs asks of the kernel beside virtual servers, and how it is changed: nothing of this follows from a cluster's state or
+ * shows in what is compiled, so it stands here and not among the Settings. A timeout of 0 leaves the kernel's as it is.
+ */
+export interface IpvsSettings {
+  /** The node answers ARP for an address on the interface alone that has it, as announcers of service addresses (MetalLB) need. */
+  readonly strictArp: boolean;
+  /** Of idle TCP connections. */
+  readonly tcpTimeoutMs: number;
+  /** Of TCP connections after a FIN. */
+  readonly tcpFinTimeoutMs: number;
+  readonly udpTimeoutMs: number;
+  /** For so long a real server that leaves keeps the connections that it has; 0: until they end. No field in kube-proxy's file. */
+  readonly terminationLimitMs: number;
+}
+
 /** The part of kube-proxy's configuration that decides how the daemon works, beside its rules. */
 export interface DaemonSettings {
-  /** As the file or --proxy-mode has it; `''`: neither names one. */
+  /** As --mode, --proxy-mode or the file has it, in this order; `''`: none of them names one. Settings have what comes of it. */
   readonly mode: ProxyMode;
   /** `0.0.0.0:10256`; an address without a port has the server's default; `''`: no server. */
   readonly healthzBindAddress: string;
@@ -42,14 +59,16 @@ export interface DaemonSettings {
   readonly minSyncPeriodMs: number;
   readonly oomScoreAdj: number;
   readonly conntrack: ConntrackSettings;
+  readonly ipvs: IpvsSettings;
   /** klog's level: 0 is the least. */
   readonly verbosity: number;
   readonly logFormat: LogFormat;
 }
 
-/** The settings that a file or flags name; of conntrack also one at a time. */
-export type DaemonOverrides = Partial<Omit<DaemonSettings, 'conntrack'>> & {
+/** The settings that a file or flags name; of conntrack and ipvs also one at a time. */
+export type DaemonOverrides = Partial<Omit<DaemonSettings, 'conntrack' | 'ipvs'>> & {
   readonly conntrack?: Partial<ConntrackSettings>;
+  readonly ipvs?: Partial<IpvsSettings>;
 };
 
 /** kube-proxy's defaults, but for minSyncPeriod (there 1 s): a change here costs a few elements, so that nothing is won by waiting. */
@@ -76,6 +95,7 @@ export const defaultDaemonSettings: DaemonSettings = {
     udpTimeoutMs: 0,
     udpStreamTimeoutMs: 0,
   },
+  ipvs: { strictArp: false, tcpTimeoutMs: 0, tcpFinTimeoutMs: 0, udpTimeoutMs: 0, terminationLimitMs: 900_000 },
   verbosity: 0,
   logFormat: 'text',
 };
@@ -83,8 +103,8 @@ export const defaultDaemonSettings: DaemonSettings = {
 /** Both together, the second before the first. */
 export function joinOverrides(first: DaemonOverrides, second: DaemonOverrides): DaemonOverrides {
   const conntrack = { ...first.conntrack, ...second.conntrack };
-  const hasConntrack = Object.keys(conntrack).length > 0;
-  return { ...first, ...second, ...(hasConntrack ? { conntrack } : {}) };
+  const ipvs = { ...first.ipvs, ...second.ipvs };
+  return { ...first, ...second, ...(isEmpty(conntrack) ? {} : { conntrack }), ...(isEmpty(ipvs) ? {} : { ipvs }) };
 }
 
 /**
@@ -92,15 +112,16 @@ export function joinOverrides(first: DaemonOverrides, second: DaemonOverrides): 
  * longer than the time after which one is due, as kube-proxy does; parseConfig has refused such a file.
  */
 export function mergeDaemonSettings(file: DaemonOverrides, flags: DaemonOverrides): DaemonSettings {
-  const { conntrack, ...given } = joinOverrides(file, flags);
+  const { conntrack, ipvs, ...given } = joinOverrides(file, flags);
   const merged = {
     ...defaultDaemonSettings,
     ...given,
     conntrack: { ...defaultDaemonSettings.conntrack, ...conntrack },
+    ipvs: { ...defaultDaemonSettings.ipvs, ...ipvs },
   };
   const { minSyncPeriodMs, syncPeriodMs } = merged;
   if (minSyncPeriodMs <= syncPeriodMs) return merged;
-  const prefix = flags.mode === 'ipvs' ? 'ipvs' : 'iptables';
+  const prefix = merged.mode === 'ipvs' ? 'ipvs' : 'iptables';
   const [flag, found, expected] =
     flags.minSyncPeriodMs === undefined
       ? ['sync-period', syncPeriodMs, `at least the minimum sync period (${minSyncPeriodMs / 1000}s)`]
@@ -108,10 +129,13 @@ export function mergeDaemonSettings(file: DaemonOverrides, flags: DaemonOverride
   throw new FlagError(`${prefix}-${flag}`, `${found / 1000}s`, expected);
 }
 
-/** What a configuration file says of the daemon. As in Go, most fields that are empty or 0 stand for "not set". */
-export function daemonSettingsOf(config: ConfigFile): DaemonOverrides {
+/**
+ * What a configuration file says of the daemon, its blocks for modes as `counting` says. As in Go, most fields that are empty or 0
+ * stand for "not set".
+ */
+export function daemonSettingsOf(config: ConfigFile, counting: ProxyMode): DaemonOverrides {
   const { clientConnection = {}, logging = {}, mode = '' } = config;
-  const periods = config[modeBlock(mode)];
+  const periods = config[modeBlock(counting)];
   // The servers' defaults follow the family of the node's address.
   const isSix = (config.bindAddress || '').includes(':');
   const healthz = config.healthzBindAddress || (isSix ? '[::]:10256' : undefined);
@@ -130,6 +154,7 @@ export function daemonSettingsOf(config: ConfigFile): DaemonOverrides {
     minSyncPeriodMs: periods?.minSyncPeriod || undefined,
     oomScoreAdj: config.oomScoreAdj,
     conntrack: config.conntrack && conntrackOf(config.conntrack),
+    ipvs: config.ipvs && ipvsOf(config.ipvs),
     verbosity: logging.verbosity || undefined,
     logFormat: logging.format || undefined,
   });
@@ -146,12 +171,21 @@ function conntrackOf(conntrack: NonNullable<ConfigFile['conntrack']>): Partial<C
     udpTimeoutMs: conntrack.udpTimeout || undefined,
     udpStreamTimeoutMs: conntrack.udpStreamTimeout || undefined,
   });
-  return Object.keys(settings).length > 0 ? settings : undefined;
+  return isEmpty(settings) ? undefined : settings;
 }
 
-/** The block of the file that has the sync periods of a mode; kube-proxy's default mode is iptables. */
-export function modeBlock(mode: ProxyMode): 'iptables' | 'ipvs' | 'nftables' {
-  return mode === '' ? 'iptables' : mode;
+function ipvsOf(ipvs: NonNullable<ConfigFile['ipvs']>): Partial<IpvsSettings> | undefined {
+  const settings = defined<Partial<IpvsSettings>>({
+    strictArp: ipvs.strictARP || undefined,
+    tcpTimeoutMs: ipvs.tcpTimeout || undefined,
+    tcpFinTimeoutMs: ipvs.tcpFinTimeout || undefined,
+    udpTimeoutMs: ipvs.udpTimeout || undefined,
+  });
+  return isEmpty(settings) ? undefined : settings;
+}
+
+function isEmpty(settings: object): boolean {
+  return Object.keys(settings).length === 0;
 }
 
 function defined<T extends object>(fields: { readonly [K in keyof T]?: T[K] | undefined }): T {

@@ -21,11 +21,12 @@ export function nodeIpsOf(node: Node | undefined, bindAddress: Ip, named: readon
 }
 
 /** What problems of settings are told of; the flag or file that a value came from is no longer known here. */
-const configuration = 'Configuration';
+export const configuration = 'Configuration';
 
 /**
  * Where node ports answer, by family. Blocks choose from the node's interface addresses; a family without a block answers on all, as
- * does `primary` where the node's address is unknown. Loopback never answers: nftables cannot do what iptables mode did there.
+ * does `primary` where the node's address is unknown. Loopback never answers: nftables cannot do what iptables mode did there. In mode
+ * ipvs it is always a list, and IPv6 link-local addresses, which mean nothing without their interface, are not in it, as for kube-proxy.
  */
 export function nodePortAddressesOf(
   settings: Settings,
@@ -46,13 +47,19 @@ export function nodePortAddressesOf(
   const inFamily = (family: Family): NodePortAddresses => {
     if (isOnlyLocalhost) return { kind: 'some', ips: [] };
     const blocks = entries.flatMap((entry) => blocksOf(entry, family, nodeIps));
-    if (blocks.length === 0 || blocks.some(isWholeFamily)) return { kind: 'all' };
-    const candidates = interfaceAddresses.filter((ip) => familyOf(ip) === family && !isLoopback(ip));
-    const ips = candidates.filter((ip) => blocks.some((block) => cidrContains(block, ip)));
+    const isAll = blocks.length === 0 || blocks.some(isWholeFamily);
+    if (isAll && settings.mode === 'nftables') return { kind: 'all' };
+    const candidates = interfaceAddresses.filter((ip) => familyOf(ip) === family && canAnswer(ip, settings.mode));
+    const ips = isAll ? candidates : candidates.filter((ip) => blocks.some((block) => cidrContains(block, ip)));
     if (ips.length === 0 && candidates.length > 0) problems.push(answersNowhere(blocks, candidates, family));
     return { kind: 'some', ips: [...new Set(ips)].sort(compareText) };
   };
   return { ip: inFamily('ip'), ip6: inFamily('ip6') };
+}
+
+function canAnswer(ip: Ip, mode: Settings['mode']): boolean {
+  if (isLoopback(ip)) return false;
+  return mode === 'nftables' || familyOf(ip) === 'ip' || specialAddress(ip) !== 'link-local';
 }
 
 function blocksOf(entry: Settings['nodePortAddresses'][number], family: Family, nodeIps: NodeIps): readonly Cidr[] {

@@ -18,6 +18,7 @@ import {
   readValues,
   type Report,
 } from './fields.ts';
+import type { SchedulerAnnotations } from './service-scheduler.ts';
 
 /** A port of a Service, its bad fields left out. */
 export interface ServicePortSpec {
@@ -44,6 +45,8 @@ export interface Service {
   readonly externalTrafficPolicy: TrafficPolicy;
   readonly affinityTimeoutSeconds?: number;
   readonly healthCheckNodePort?: Port;
+  /** Read where the mode has schedulers: elsewhere a bad value is nobody's problem. */
+  readonly schedulerAnnotations?: SchedulerAnnotations;
 }
 
 export interface EndpointPortSpec {

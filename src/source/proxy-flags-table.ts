@@ -1,9 +1,10 @@
 import { reasons } from './daemon-settings-meaningless.ts';
+import type { RunningMode } from './mode.ts';
 
 /** How a flag's text is read; a boolean may stand without a value, and a list may be given several times. */
 export type FlagKind = 'text' | 'boolean' | 'integer' | 'number' | 'duration' | 'list';
 
-/** A flag of kube-proxy's. */
+/** A flag of kube-proxy's, or one of ours beside them. */
 export interface ProxyFlag {
   /** `conntrack-min` */
   readonly name: string;
@@ -13,6 +14,8 @@ export interface ProxyFlag {
   readonly description: string;
   /** Why it has no meaning here. */
   readonly meaningless?: string;
+  /** The one mode that it counts with. */
+  readonly onlyWith?: RunningMode;
   /** Deprecated or without meaning: taken, but no help to anybody who reads the list. */
   readonly isHidden: boolean;
 }
@@ -33,6 +36,9 @@ function meaningless(kind: FlagKind, reason: string, ...names: readonly string[]
 
 /** Taken for what it says, though nothing follows from it. */
 const withoutMeaning = (meaningless: string, flag: ProxyFlag): ProxyFlag => ({ ...flag, meaningless, isHidden: true });
+
+const ipvsOnly = (flag: ProxyFlag): ProxyFlag => ({ ...flag, onlyWith: 'ipvs' });
+const nftablesOnly = (flag: ProxyFlag): ProxyFlag => ({ ...flag, onlyWith: 'nftables' });
 
 const hidden = (flag: ProxyFlag): ProxyFlag => ({ ...flag, isHidden: true });
 
@@ -60,7 +66,7 @@ const process: readonly ProxyFlag[] = [
 
 /** Which rules are made. */
 const rules: readonly ProxyFlag[] = [
-  flag('proxy-mode', 'text', 'mode', 'the proxy mode; nftables is what runs'),
+  flag('proxy-mode', 'text', 'mode', 'the proxy mode: nftables or ipvs; in place of iptables, nftables runs'),
   flag('hostname-override', 'text', 'name', "the node's name (default: this host's)"),
   flag('bind-address', 'text', 'ip', "the node's primary address (default: the Node object's)"),
   flag('cluster-cidr', 'text', 'cidrs', 'where pods have their addresses, by commas'),
@@ -82,11 +88,19 @@ const rules: readonly ProxyFlag[] = [
   flag('feature-gates', 'list', 'gates', 'AllowServiceExternalIPs=true|false'),
   ...meaningless('integer', reasons.marks, 'iptables-masquerade-bit'),
   ...meaningless('boolean', reasons.loopback, 'iptables-localhost-nodeports'),
-  ...meaningless('text', reasons.ipvs, 'ipvs-scheduler'),
-  ...meaningless('list', reasons.ipvs, 'ipvs-exclude-cidrs'),
-  ...meaningless('boolean', reasons.ipvs, 'ipvs-strict-arp'),
-  ...meaningless('duration', reasons.ipvs, 'ipvs-tcp-timeout', 'ipvs-tcpfin-timeout', 'ipvs-udp-timeout'),
 ];
+
+/** What mode ipvs asks for beside. */
+const ipvs: readonly ProxyFlag[] = [
+  flag('ipvs-scheduler', 'text', 'name', 'how endpoints are chosen: rr, lc, sh, mh or another, with flags by commas'),
+  flag('ipvs-exclude-cidrs', 'list', 'cidrs', 'virtual servers and addresses in these blocks are left alone'),
+  flag('ipvs-strict-arp', 'boolean', '', 'answer ARP on the interface alone that has the address'),
+  flag('ipvs-tcp-timeout', 'duration', 'time', 'of idle TCP connections; 0: as the kernel has it'),
+  flag('ipvs-tcpfin-timeout', 'duration', 'time', 'of TCP connections after a FIN; 0: as the kernel has it'),
+  flag('ipvs-udp-timeout', 'duration', 'time', 'of idle UDP flows; 0: as the kernel has it'),
+  flag('ipvs-sync-period', 'duration', 'time', '--iptables-sync-period of mode ipvs'),
+  flag('ipvs-min-sync-period', 'duration', 'time', '--iptables-min-sync-period of mode ipvs'),
+].map(ipvsOnly);
 
 /** How the daemon works. */
 const daemon: readonly ProxyFlag[] = [
@@ -100,10 +114,10 @@ const daemon: readonly ProxyFlag[] = [
   hidden(flag('healthz-port', 'integer', 'port', 'deprecated: the port of --healthz-bind-address; 0: no server')),
   hidden(flag('metrics-port', 'integer', 'port', 'deprecated: the port of --metrics-bind-address; 0: no server')),
   flag('bind-address-hard-fail', 'boolean', '', 'end if a server cannot listen'),
-  flag('iptables-sync-period', 'duration', 'time', 'how long after a failed sync it is tried again (default: 30s)'),
-  flag('iptables-min-sync-period', 'duration', 'time', 'the least time between two syncs (default: 0s)'),
-  flag('ipvs-sync-period', 'duration', 'time', '--iptables-sync-period where --proxy-mode is ipvs'),
-  flag('ipvs-min-sync-period', 'duration', 'time', '--iptables-min-sync-period where --proxy-mode is ipvs'),
+  nftablesOnly(
+    flag('iptables-sync-period', 'duration', 'time', 'how long after a failed sync it is tried again (default: 30s)'),
+  ),
+  nftablesOnly(flag('iptables-min-sync-period', 'duration', 'time', 'the least time between two syncs (default: 0s)')),
   flag('oom-score-adj', 'integer', 'score', "the process's oom_score_adj (default: -999)"),
   flag('conntrack-max-per-core', 'integer', 'count', 'connections tracked for each CPU; 0: as the kernel has it'),
   flag('conntrack-min', 'integer', 'count', 'the least number of connections tracked (default: 131072)'),
@@ -128,4 +142,16 @@ const windows: readonly ProxyFlag[] = [
 ];
 
 /** Every flag of kube-proxy 1.36, on Linux and on Windows; `--help` is not among them. */
-export const proxyFlags: readonly ProxyFlag[] = [...process, ...rules, ...daemon, ...windows];
+export const proxyFlags: readonly ProxyFlag[] = [...process, ...rules, ...ipvs, ...daemon, ...windows];
+
+/** Settings of ours that kube-proxy has no flag for; --mode is the command line's own. */
+export const ownFlags: readonly ProxyFlag[] = [
+  ipvsOnly(
+    flag(
+      'ipvs-termination-limit',
+      'duration',
+      'time',
+      'so long an endpoint that leaves keeps the connections that it has (default: 15m; 0: until they end)',
+    ),
+  ),
+];

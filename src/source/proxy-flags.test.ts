@@ -1,5 +1,5 @@
 import { defaultDaemonSettings, FlagError, mergeDaemonSettings } from './config.ts';
-import { flagKey, parseProxyFlags, proxyFlags } from './proxy-flags.ts';
+import { flagKey, ownFlags, parseProxyFlags, proxyFlags } from './proxy-flags.ts';
 
 /** What `kube-proxy --help` of 1.36.3 lists, and the two deprecated flags that it hides. */
 const linux = `bind-address bind-address-hard-fail boot-id-file cleanup cluster-cidr config config-sync-period
@@ -36,13 +36,14 @@ describe('proxyFlags', () => {
       'detect-local-mode': 'NodeCIDR',
       'feature-gates': 'A=true',
       'healthz-bind-address': '10.0.0.1:1',
+      'ipvs-exclude-cidrs': '10.0.0.0/8',
       'logging-format': 'json',
       'metrics-bind-address': '10.0.0.1:1',
       'nodeport-addresses': 'all',
       'proxy-mode': 'nftables',
     };
     const empty = JSON.stringify(parseProxyFlags({}));
-    const idle = proxyFlags.filter(({ name, kind }) => {
+    const idle = [...proxyFlags, ...ownFlags].filter(({ name, kind }) => {
       const raw = { [flagKey(name)]: special[name] ?? values[kind] };
       return JSON.stringify(parseProxyFlags(raw)) === empty;
     });
@@ -155,6 +156,15 @@ describe('parseProxyFlags', () => {
     const ipvs = parseProxyFlags({ ...raw, proxyMode: 'ipvs' });
     expect(ipvs.daemon).toEqual({ mode: 'ipvs', syncPeriodMs: 120_000, minSyncPeriodMs: 1000 });
     expect(ipvs.meaningless).toEqual(['--iptables-sync-period: it counts with mode iptables or nftables only']);
+  });
+
+  it('takes the mode of the file where no flag names one', () => {
+    const raw = { ipvsMinSyncPeriod: '1s', iptablesMinSyncPeriod: '2s' };
+    expect(parseProxyFlags(raw, 'ipvs').daemon).toEqual({ minSyncPeriodMs: 1000 });
+    expect(parseProxyFlags({ ...raw, mode: 'nftables' }, 'ipvs').daemon).toEqual({
+      mode: 'nftables',
+      minSyncPeriodMs: 2000,
+    });
   });
 
   it('reads what the process is to do', () => {

@@ -3,16 +3,18 @@ import {
   type ConntrackSettings,
   type DaemonOverrides,
   defaultDaemonSettings,
+  type IpvsSettings,
   joinOverrides,
 } from './daemon-settings.ts';
 import { meaninglessGates, reasons } from './daemon-settings-meaningless.ts';
 import { type Accepts, aText } from './fields.ts';
-import { type FlagKind, proxyFlags } from './proxy-flags-table.ts';
-import { aFlag, aMode, FlagError, parseSettingsFlags, type RawFlags, type Settings } from './settings.ts';
+import { aMode, aRunningMode, type ProxyMode, runningMode, type RunningMode } from './mode.ts';
+import { type FlagKind, ownFlags, type ProxyFlag, proxyFlags } from './proxy-flags-table.ts';
+import { aFlag, FlagError, parseSettingsFlags, type RawFlags, type Settings } from './settings.ts';
 
-export { type FlagKind, type ProxyFlag, proxyFlags } from './proxy-flags-table.ts';
+export { type FlagKind, ownFlags, type ProxyFlag, proxyFlags } from './proxy-flags-table.ts';
 
-/** What kube-proxy's flags come to. */
+/** What kube-proxy's flags, and ours beside them, come to. */
 export interface ParsedFlags {
   readonly settings: Partial<Settings>;
   readonly daemon: DaemonOverrides;
@@ -23,27 +25,29 @@ export interface ParsedFlags {
 }
 
 /**
- * kube-proxy's flags, by the names that commander gives them: `{ nodeportAddresses: 'primary', v: '4' }`; of a list that was given
- * several times, all by commas. Other options, and flags without a value, are left alone. Throws FlagError on a value that kube-proxy
- * would not take either.
+ * kube-proxy's flags and ours (--mode, ownFlags), by the names that commander gives them: `{ nodeportAddresses: 'primary', v: '4' }`;
+ * of a list that was given several times, all by commas. Some count with one mode only: that of --mode, else of --proxy-mode, else
+ * `fileMode`. Other options, and flags without a value, are left alone. Throws FlagError on a value that is not accepted; of
+ * kube-proxy's flags that is one that kube-proxy would not take either.
  */
-export function parseProxyFlags(raw: RawFlags): ParsedFlags {
+export function parseProxyFlags(raw: RawFlags, fileMode: ProxyMode = ''): ParsedFlags {
   const settings = parseSettingsFlags(raw);
-  const isIpvs = raw['proxyMode'] === 'ipvs';
+  const mode = settings.mode ?? runningMode(fileMode);
   return {
     settings,
-    daemon: [serverFlags(raw), ...daemonFlags.map((read) => read(raw)), periodFlags(raw, isIpvs)].reduce(joinOverrides),
+    daemon: [serverFlags(raw), ...daemonFlags.map((read) => read(raw)), periodFlags(raw, mode)].reduce(joinOverrides),
     actions: {
       cleanup: readFlag(raw, 'cleanup', aFlag) ?? false,
       initOnly: readFlag(raw, 'init-only', aFlag) ?? false,
       writeConfigTo: readFlag(raw, 'write-config-to', aText) ?? '',
     },
-    meaningless: [
-      ...meaninglessFlags(raw),
-      ...idlePeriods(raw, isIpvs),
-      ...meaninglessGates('--feature-gates ', settings.featureGates ?? {}),
-    ],
+    meaningless: [...meaninglessFlags(raw, mode), ...meaninglessGates('--feature-gates ', settings.featureGates ?? {})],
   };
+}
+
+/** The mode that --mode or --proxy-mode asks for, which readConfig takes. Throws FlagError as parseProxyFlags does. */
+export function requestedMode({ mode, proxyMode }: RawFlags): RunningMode | undefined {
+  return parseSettingsFlags({ mode, proxyMode }).mode;
 }
 
 /** commander's name for a flag: `nodeport-addresses` is `nodeportAddresses`. */
@@ -98,7 +102,7 @@ const aPeriod: Accepts<number> = {
 
 type ReadFlag = (raw: RawFlags) => DaemonOverrides;
 
-function daemonFlag<K extends Exclude<keyof DaemonOverrides, 'conntrack'>>(
+function daemonFlag<K extends Exclude<keyof DaemonOverrides, 'conntrack' | 'ipvs'>>(
   name: string,
   setting: K,
   accepts: Accepts<NonNullable<DaemonOverrides[K]>>,
@@ -120,8 +124,16 @@ function conntrackFlag<K extends keyof ConntrackSettings>(
   };
 }
 
+function ipvsFlag<K extends keyof IpvsSettings>(name: string, setting: K, accepts: Accepts<IpvsSettings[K]>): ReadFlag {
+  return (raw) => {
+    const value = readFlag(raw, name, accepts);
+    return value === undefined ? {} : { ipvs: { [setting]: value } };
+  };
+}
+
 const daemonFlags: readonly ReadFlag[] = [
   daemonFlag('proxy-mode', 'mode', aMode),
+  daemonFlag('mode', 'mode', aRunningMode),
   daemonFlag('bind-address-hard-fail', 'bindAddressHardFail', aFlag),
   daemonFlag('profiling', 'enableProfiling', aFlag),
   daemonFlag('kubeconfig', 'kubeconfig', aText),
@@ -139,6 +151,11 @@ const daemonFlags: readonly ReadFlag[] = [
   conntrackFlag('conntrack-tcp-be-liberal', 'tcpBeLiberal', aFlag),
   conntrackFlag('conntrack-udp-timeout', 'udpTimeoutMs', aDuration),
   conntrackFlag('conntrack-udp-timeout-stream', 'udpStreamTimeoutMs', aDuration),
+  ipvsFlag('ipvs-strict-arp', 'strictArp', aFlag),
+  ipvsFlag('ipvs-tcp-timeout', 'tcpTimeoutMs', aDuration),
+  ipvsFlag('ipvs-tcpfin-timeout', 'tcpFinTimeoutMs', aDuration),
+  ipvsFlag('ipvs-udp-timeout', 'udpTimeoutMs', aDuration),
+  ipvsFlag('ipvs-termination-limit', 'terminationLimitMs', aDuration),
 ];
 
 function serverFlags(raw: RawFlags): DaemonOverrides {
@@ -165,21 +182,14 @@ function serverAddress(raw: RawFlags, server: 'healthz' | 'metrics', fallback: s
 }
 
 /** Each pair counts with its own mode only; that of iptables with nftables too. */
-function periodFlags(raw: RawFlags, isIpvs: boolean): DaemonOverrides {
-  const prefix = isIpvs ? 'ipvs' : 'iptables';
+function periodFlags(raw: RawFlags, mode: RunningMode): DaemonOverrides {
+  const prefix = mode === 'ipvs' ? 'ipvs' : 'iptables';
   const syncPeriodMs = readFlag(raw, `${prefix}-sync-period`, aPeriod);
   const minSyncPeriodMs = readFlag(raw, `${prefix}-min-sync-period`, aDuration);
   return {
     ...(syncPeriodMs === undefined ? {} : { syncPeriodMs }),
     ...(minSyncPeriodMs === undefined ? {} : { minSyncPeriodMs }),
   };
-}
-
-function idlePeriods(raw: RawFlags, isIpvs: boolean): readonly string[] {
-  const prefix = isIpvs ? 'iptables' : 'ipvs';
-  const names = [`${prefix}-sync-period`, `${prefix}-min-sync-period`];
-  const given = names.filter((name) => readFlag(raw, name, aDuration) !== undefined);
-  return given.map((name) => `--${name}: ${reasons.otherMode(isIpvs ? 'iptables or nftables' : 'ipvs')}`);
 }
 
 /** Even where nothing follows from a value, one that kube-proxy would refuse is a mistake that somebody wants to know of. */
@@ -192,11 +202,18 @@ const byKind: Readonly<Record<FlagKind, Accepts<unknown>>> = {
   list: aText,
 };
 
-function meaninglessFlags(raw: RawFlags): readonly string[] {
-  return proxyFlags.flatMap(({ name, kind, meaningless }) => {
-    if (meaningless === undefined) return [];
+function meaninglessFlags(raw: RawFlags, mode: RunningMode): readonly string[] {
+  return [...proxyFlags, ...ownFlags].flatMap((flag) => {
+    const { name, kind } = flag;
+    const why = whyMeaningless(flag, mode);
+    if (why === undefined) return [];
     const value = readFlag(raw, name, name === 'iptables-masquerade-bit' ? aBit : byKind[kind]);
     // What is switched off is as good as not asked for.
-    return value === undefined || value === false ? [] : [`--${name}: ${meaningless}`];
+    return value === undefined || value === false ? [] : [`--${name}: ${why}`];
   });
+}
+
+function whyMeaningless({ meaningless, onlyWith }: ProxyFlag, mode: RunningMode): string | undefined {
+  if (meaningless !== undefined || onlyWith === undefined || onlyWith === mode) return meaningless;
+  return reasons.otherMode(onlyWith === 'ipvs' ? 'ipvs' : 'iptables or nftables');
 }

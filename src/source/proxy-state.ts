@@ -1,9 +1,10 @@
 import uniq from 'lodash-es/uniq.js';
-import type { NodeState, Problem, ProxyState } from '../model/proxy-state.ts';
+import type { IpvsState, NodeState, Problem, ProxyState } from '../model/proxy-state.ts';
 import { disjointCidrs } from '../net/cidr.ts';
 import { compareText, families, type Family, type Ip } from '../net/ip.ts';
 import { slicesByService } from './endpoints.ts';
-import { detectLocalOf, nodeIpsOf, nodePortAddressesOf } from './node.ts';
+import { isKnownScheduler, unknownScheduler } from './ipvs-scheduler.ts';
+import { configuration, detectLocalOf, nodeIpsOf, nodePortAddressesOf } from './node.ts';
 import type { ClusterObjects, Node } from './objects.ts';
 import { type ServicePortOptions, servicePortsOf } from './service-ports.ts';
 import type { Settings } from './settings.ts';
@@ -37,7 +38,11 @@ export function buildProxyState(
 
 /** What the service ports of every Service follow from, besides the Service and its slices. */
 export function servicePortOptions({ nodeName, settings }: StateOptions): ServicePortOptions {
-  return { nodeName, allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true };
+  return {
+    nodeName,
+    allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true,
+    hasSchedulers: settings.mode === 'ipvs',
+  };
 }
 
 /** What decides rules besides services, and the addresses of the node's interfaces. `usedFamilies`: those with services. */
@@ -59,8 +64,19 @@ export function buildNodeState(
     detectLocal: detectLocalOf(settings, node, usedFamilies, problems),
     masqueradeAll: settings.masqueradeAll,
     serviceCidrs: disjointCidrs(objects.serviceCidrs.flatMap(({ cidrs }) => cidrs)),
+    ...(settings.mode === 'ipvs' ? { ipvs: ipvsStateOf(settings, interfaceAddresses, problems) } : {}),
   };
   return { node: state, nodeAddresses: interfaceAddresses, problems };
+}
+
+function ipvsStateOf(settings: Settings, interfaceAddresses: readonly Ip[], problems: Problem[]): IpvsState {
+  const scheduler = settings.ipvsScheduler;
+  if (!isKnownScheduler(scheduler)) problems.push({ object: configuration, message: unknownScheduler(scheduler) });
+  return {
+    scheduler,
+    interfaceIps: uniq(interfaceAddresses).sort(compareText),
+    excludeCidrs: disjointCidrs(settings.ipvsExcludeCidrs),
+  };
 }
 
 /** The name of the node that rules are made for: the requested one, else that of the only Node there is, else the host's, as kube-proxy has it. */

@@ -5,11 +5,14 @@ import { type Cidr, disjointCidrs, isWholeFamily } from '../net/cidr.ts';
 import { endpointsOf, type SlicesByService } from './endpoints.ts';
 import type { Report } from './fields.ts';
 import type { Service } from './objects.ts';
+import { serviceScheduler } from './service-scheduler.ts';
 
 export interface ServicePortOptions {
   readonly nodeName: string;
   /** Feature gate AllowServiceExternalIPs. */
   readonly allowsExternalIps: boolean;
+  /** Mode ipvs: Services may choose their scheduler. */
+  readonly hasSchedulers: boolean;
 }
 
 /** The service ports of the Services, each with its endpoints, sorted by namespace, service, family, port name and protocol. */
@@ -24,10 +27,13 @@ export function servicePortsOf(
     const object = `Service ${service.namespace}/${service.name}`;
     const report: Report = (message) => problems.push({ object, message });
     checkHealthPort(service, report);
+    const annotations = options.hasSchedulers ? service.schedulerAnnotations : undefined;
+    const scheduler = annotations && serviceScheduler(annotations, report);
     for (const family of families) {
       const clusterIp = service.clusterIps[family];
       if (clusterIp === undefined) continue;
-      for (const port of familyPorts(service, family, clusterIp, slices, options, report)) servicePorts.push(port);
+      for (const port of familyPorts(service, family, clusterIp, slices, options, report))
+        servicePorts.push(scheduler === undefined ? port : { ...port, scheduler });
     }
   }
   return servicePorts.sort(byName);

@@ -27,6 +27,7 @@ import {
   type Service,
   type ServicePortSpec,
 } from './objects.ts';
+import { schedulerAnnotations } from './service-scheduler.ts';
 
 const aType = oneOf('ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName');
 const aPolicy: Accepts<TrafficPolicy> = oneOf('Cluster', 'Local');
@@ -62,6 +63,7 @@ export function readService(raw: Json): Read<Service> {
       'it lets nobody in',
       report,
     );
+    const annotations = schedulerAnnotations(raw);
     const externalTrafficPolicy = readPolicy(spec, 'externalTrafficPolicy', report);
     return {
       namespace,
@@ -77,6 +79,7 @@ export function readService(raw: Json): Read<Service> {
       externalTrafficPolicy,
       ...readAffinity(spec, report),
       ...(type === 'LoadBalancer' && externalTrafficPolicy === 'Local' ? readHealthCheckNodePort(spec, report) : {}),
+      ...(annotations === undefined ? {} : { schedulerAnnotations: annotations }),
     };
   });
 }

@@ -1,14 +1,18 @@
+import type { SchedulerChoice } from '../model/service-port.ts';
 import { type Cidr, parseCidr } from '../net/cidr.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
-import { aBoolean, type Accepts, anIp, oneOf, quote } from './fields.ts';
+import { aBoolean, aCidr, type Accepts, anIp, oneOf, quote } from './fields.ts';
+import { aScheduler, defaultScheduler } from './ipvs-scheduler.ts';
+import { aProxyMode, aRunningMode, type ProxyMode, runningMode, type RunningMode } from './mode.ts';
 
-export type ProxyMode = '' | 'iptables' | 'ipvs' | 'nftables';
 export type DetectLocalMode = 'ClusterCIDR' | 'NodeCIDR' | 'BridgeInterface' | 'InterfaceNamePrefix';
 /** `primary`: the node's own address. `all`: every address. `localhost`: known, but never offered. */
 export type NodePortAddress = Cidr | 'primary' | 'all' | 'localhost';
 
-/** The part of kube-proxy's configuration that decides rules. */
+/** The part of kube-proxy's configuration that decides rules, virtual servers among them. */
 export interface Settings {
+  /** What runs: as a flag has it, else as the file has it. */
+  readonly mode: RunningMode;
   /** The file's mode as it stands there; `''` if it has none. */
   readonly fileMode: ProxyMode;
   /** The node's name; `''`: it is not given. */
@@ -21,11 +25,22 @@ export interface Settings {
   readonly clusterCidrs: readonly Cidr[];
   readonly nodePortAddresses: readonly NodePortAddress[];
   readonly masqueradeAll: boolean;
+  /** Mode ipvs: the scheduler of services that choose none. */
+  readonly ipvsScheduler: SchedulerChoice;
+  /** Mode ipvs: virtual servers and addresses in these blocks are never removed. */
+  readonly ipvsExcludeCidrs: readonly Cidr[];
   readonly featureGates: Readonly<Record<string, boolean>>;
 }
 
+/** kube-proxy's defaults of nodePortAddresses. In mode ipvs an empty list says the same, and is how kube-proxy writes it. */
+export const defaultNodePortAddresses: Readonly<Record<RunningMode, readonly NodePortAddress[]>> = {
+  nftables: ['primary'],
+  ipvs: ['all'],
+};
+
 /** kube-proxy's defaults in nftables mode. */
 export const defaultSettings: Settings = {
+  mode: 'nftables',
   fileMode: '',
   hostnameOverride: '',
   bindAddress: parseIp('0.0.0.0') as Ip,
@@ -33,22 +48,29 @@ export const defaultSettings: Settings = {
   bridgeInterface: '',
   interfaceNamePrefix: '',
   clusterCidrs: [],
-  nodePortAddresses: ['primary'],
+  nodePortAddresses: defaultNodePortAddresses.nftables,
   masqueradeAll: false,
+  ipvsScheduler: defaultScheduler,
+  ipvsExcludeCidrs: [],
   featureGates: {},
 };
 
 /** The one feature gate of kube-proxy's that decides anything here. */
 export const externalIpsGate = 'AllowServiceExternalIPs';
 
-/** The settings, a flag's before the file's before the default. Feature gates are taken one by one. */
+/** The settings, a flag's before the file's before the default, which may go by the mode. Feature gates are taken one by one. */
 export function mergeSettings(file: Partial<Settings>, flags: Partial<Settings>): Settings {
   const featureGates = { ...file.featureGates, ...flags.featureGates };
-  const merged = { ...defaultSettings, ...file, ...flags, featureGates };
-  // An empty list is as good as none to kube-proxy.
-  return merged.nodePortAddresses.length > 0
-    ? merged
-    : { ...merged, nodePortAddresses: defaultSettings.nodePortAddresses };
+  const given = { ...file, ...flags, featureGates };
+  const mode = given.mode ?? runningMode(given.fileMode ?? '');
+  const { nodePortAddresses = [] } = given;
+  return {
+    ...defaultSettings,
+    ...given,
+    mode,
+    // An empty list is as good as none to kube-proxy.
+    nodePortAddresses: nodePortAddresses.length > 0 ? nodePortAddresses : defaultNodePortAddresses[mode],
+  };
 }
 
 /** A flag with a value that is not accepted. The message names flag, value and what is accepted. */
@@ -60,8 +82,6 @@ export class FlagError extends Error {
     this.flag = flag;
   }
 }
-
-export const aMode: Accepts<ProxyMode> = oneOf('', 'iptables', 'ipvs', 'nftables');
 
 export const aHostname: Accepts<string> = {
   expected: 'a node name',
@@ -112,6 +132,15 @@ const nodePortAddressList: Accepts<readonly NodePortAddress[]> = {
   },
 };
 
+const cidrList: Accepts<readonly Cidr[]> = {
+  expected: 'a list of CIDR blocks such as 10.0.0.0/8, separated by commas',
+  parse: (value) => {
+    const blocks = typeof value === 'string' ? value.split(',').map((block) => aCidr.parse(block)) : [undefined];
+    const known = blocks.filter((block) => block !== undefined);
+    return known.length === blocks.length ? known : undefined;
+  },
+};
+
 const featureGateList: Accepts<Readonly<Record<string, boolean>>> = {
   expected: 'a list such as AllowServiceExternalIPs=false,NFTablesProxyMode=true',
   parse: (value) => {
@@ -139,11 +168,14 @@ export const aFlag: Accepts<boolean> = {
 interface Flag {
   readonly setting: keyof Settings;
   readonly accepts: Accepts<unknown>;
-  /** kube-proxy's spelling. */
+  /** kube-proxy's spelling, where the flag is kube-proxy's. */
   readonly name: string;
 }
 
 const flags: Readonly<Record<string, Flag>> = {
+  proxyMode: { setting: 'mode', accepts: aProxyMode, name: 'proxy-mode' },
+  // Ours, and so before kube-proxy's.
+  mode: { setting: 'mode', accepts: aRunningMode, name: 'mode' },
   hostnameOverride: { setting: 'hostnameOverride', accepts: aHostname, name: 'hostname-override' },
   bindAddress: { setting: 'bindAddress', accepts: anIp, name: 'bind-address' },
   detectLocalMode: { setting: 'detectLocalMode', accepts: aDetectLocalMode, name: 'detect-local-mode' },
@@ -152,6 +184,8 @@ const flags: Readonly<Record<string, Flag>> = {
   clusterCidr: { setting: 'clusterCidrs', accepts: someClusterCidrs, name: 'cluster-cidr' },
   nodeportAddresses: { setting: 'nodePortAddresses', accepts: nodePortAddressList, name: 'nodeport-addresses' },
   masqueradeAll: { setting: 'masqueradeAll', accepts: aFlag, name: 'masquerade-all' },
+  ipvsScheduler: { setting: 'ipvsScheduler', accepts: aScheduler, name: 'ipvs-scheduler' },
+  ipvsExcludeCidrs: { setting: 'ipvsExcludeCidrs', accepts: cidrList, name: 'ipvs-exclude-cidrs' },
   featureGates: { setting: 'featureGates', accepts: featureGateList, name: 'feature-gates' },
 };
 
