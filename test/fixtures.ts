@@ -4,6 +4,7 @@ import { load } from 'js-yaml';
 import type { ProxyState } from '../src/model/proxy-state.ts';
 import { type Ip, parseIp } from '../src/net/ip.ts';
 import { mergeSettings, readConfig } from '../src/source/config.ts';
+import type { RunningMode } from '../src/source/mode.ts';
 import { readManifests } from '../src/source/manifests.ts';
 import { buildProxyState } from '../src/source/proxy-state.ts';
 import type { PacketsFile, PacketSpec } from './packets/packets-file.ts';
@@ -28,7 +29,8 @@ export interface Fixture {
   readonly packets: readonly PacketSpec[];
 }
 
-export async function readFixture(name: string): Promise<Fixture> {
+/** In mode ipvs too node ports answer on the primary address unless the fixture says otherwise, so that packets mean the same. */
+export async function readFixture(name: string, mode: RunningMode = 'nftables'): Promise<Fixture> {
   const folder = join(root, name);
   const packetsFile = load(readFileSync(join(folder, 'packets.yaml'), 'utf8')) as PacketsFile;
   const stateFiles = [join(folder, 'cluster.yaml')];
@@ -36,7 +38,12 @@ export async function readFixture(name: string): Promise<Fixture> {
     stateFiles.push(join(folder, `step-${step}.yaml`));
   const ownConfig = join(folder, 'config.yaml');
   const configFile = existsSync(ownConfig) ? ownConfig : join(root, 'config.yaml');
-  const settings = mergeSettings((await readConfig(configFile)).settings, {});
+  const file = (await readConfig(configFile)).settings;
+  const nodePortAddresses = file.nodePortAddresses ?? [];
+  const settings = mergeSettings(file, {
+    mode,
+    nodePortAddresses: nodePortAddresses.length > 0 ? nodePortAddresses : ['primary'],
+  });
   const nodeName = packetsFile.node ?? 'node-1';
   const given = packetsFile.nodeAddresses?.map((text) => parseIp(text) as Ip);
   const states: ProxyState[] = [];

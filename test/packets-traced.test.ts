@@ -1,4 +1,4 @@
-import { compile, slotsOfRuleset } from '../src/compile/nftables/compile.ts';
+import { compile, type Compiled, slotsOfRuleset } from '../src/compile/nftables/compile.ts';
 import { staleAffinity } from '../src/compile/nftables/affinity.ts';
 import { affinityMap } from '../src/compile/nftables/names.ts';
 import { type Ip, parseIp } from '../src/net/ip.ts';
@@ -6,21 +6,22 @@ import { protocols } from '../src/net/protocol.ts';
 import type { Ruleset } from '../src/ruleset/nftables/ruleset.ts';
 import { type Packet, tracePacket, type TraceOutcome } from '../src/ruleset/nftables/trace.ts';
 import { type Fixture, fixtureNames, readFixture, viaOf } from './fixtures.ts';
+import { packetsIn } from './mode-differences.ts';
 import { formatEndpoint, parseEndpoint } from './packets/craft.ts';
 import type { PacketSpec } from './packets/packets-file.ts';
 
 /** Every fixture's packets through the ruleset value. The same packets go through a real kernel in packets-kernel.test.ts. */
-describe('packets, traced', () => {
+describe.each(['nftables', 'ipvs'] as const)('packets, traced in mode %s', (mode) => {
   it.each(fixtureNames)('%s', async (name) => {
-    const fixture = await readFixture(name);
+    const fixture = await readFixture(name, mode);
     const memory = new Map<string, Map<string, string>>();
     let actual: Ruleset = {};
     for (const [i, state] of fixture.states.entries()) {
-      const { ruleset } = compile(state, slotsOfRuleset(actual));
-      actual = ruleset;
-      forget(ruleset, memory);
-      for (const spec of fixture.packets.filter(({ step = 1 }) => step === i + 1)) {
-        expect([spec.name, describeOutcome(fixture, ruleset, spec, memory)]).toEqual([spec.name, expected(spec)]);
+      const compiled = compile(state, slotsOfRuleset(actual));
+      actual = compiled.ruleset;
+      forget(actual, memory);
+      for (const spec of packetsIn(mode, fixture).filter(({ step = 1 }) => step === i + 1)) {
+        expect([spec.name, describeOutcome(fixture, compiled, spec, memory)]).toEqual([spec.name, expected(spec)]);
       }
     }
   });
@@ -33,12 +34,13 @@ function expected({ expect: what, masquerade = false, sticky = false }: PacketSp
 
 function describeOutcome(
   fixture: Fixture,
-  ruleset: Ruleset,
+  { ruleset, servers, boundIps }: Compiled,
   spec: PacketSpec,
   memory: Map<string, Map<string, string>>,
 ) {
   const packet = packetOf(spec, fixture.nodeAddresses);
-  const trace = () => tracePacket(ruleset, packet, { localAddresses: new Set(fixture.nodeAddresses), memory });
+  const localAddresses = new Set([...fixture.nodeAddresses, ...boundIps]);
+  const trace = () => tracePacket(ruleset, packet, { localAddresses, servers, memory });
   const outcomes = trace();
   const [first] = outcomes as [TraceOutcome];
   if (first.verdict !== 'passed') return { verdict: first.verdict === 'dropped' ? 'drop' : 'reject' };

@@ -2,9 +2,11 @@ import isEqual from 'lodash-es/isEqual.js';
 import { readNodeAddresses } from '../kernel/node-addresses.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
-import { families, type Family, type Ip } from '../net/ip.ts';
+import { families, type Family, familyName, type Ip } from '../net/ip.ts';
 import type { Conflict } from '../compile/nftables/claims.ts';
+import type { OwnerOf } from '../compile/nftables/owners.ts';
 import { type AuditResult, Keeper, type SyncResult } from '../reconcile/keeper.ts';
+import type { ServersKeeper } from '../reconcile/servers.ts';
 import { SyncLoop } from '../reconcile/sync-loop.ts';
 import { nodeAddressTest, UdpFlows } from '../reconcile/udp-flows.ts';
 import { ClusterStore, type SourceChanges, type WatchedKind } from '../source/cluster-store.ts';
@@ -12,7 +14,7 @@ import type { Node } from '../source/objects.ts';
 import type { Settings } from '../source/settings.ts';
 import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
 import { releaseMemory } from './memory.ts';
-import { reportConflicts, reportSetAside } from './report.ts';
+import { reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { plural, type Reporter } from './terminal.ts';
 
 /** Told what the agent does, for metrics, health and events. */
@@ -38,6 +40,10 @@ export interface AgentOptions {
   /** The addresses of the node's interfaces where they are given; else the kernel is asked, again and again. */
   readonly nodeAddresses: readonly Ip[] | undefined;
   readonly kernel: Kernel;
+  /** Mode ipvs: what keeps IPVS beside the tables. */
+  readonly servers: ServersKeeper | undefined;
+  /** In mode nftables, where mode ipvs was before. */
+  readonly openLeftovers: () => Promise<ServersKeeper | undefined>;
   readonly reporter: Reporter;
   readonly observer: AgentObserver;
   readonly minSyncPeriodMs: number;
@@ -79,7 +85,8 @@ export class Agent {
       if (kind === 'Node') options.observer.nodeSeen(this.store.ownNode);
       if (this.#source.hasSynced) this.#loop.trigger();
     });
-    this.keeper = new Keeper(options.kernel);
+    const { servers, openLeftovers } = options;
+    this.keeper = new Keeper(options.kernel, { servers, openLeftovers });
     this.#loop = new SyncLoop({
       keeper: this.keeper,
       takeChanges: () => this.#takeChanges(),
@@ -90,6 +97,7 @@ export class Agent {
       onSynced: (...args) => this.#synced(...args),
       onFailed: (error, retryMs) => this.#failed(error, retryMs),
       onAudited: (...args) => this.#audited(...args),
+      onDrained: (result) => reportFailedSteps(reporter, result.failedSteps, this.#ownerOf),
     });
     const onSynced = () => {
       options.observer.sourceSynced();
@@ -143,10 +151,15 @@ export class Agent {
       );
     }
     reportSetAside(reporter, result.setAside);
+    reportFailedSteps(reporter, result.failedSteps, this.#ownerOf);
     if (result.forgetError !== undefined)
       reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
     if (result.kind === 'full') {
-      const sent = result.commands === 0 ? 'nothing to change' : plural(result.commands, 'command');
+      const parts = [
+        ...(result.commands > 0 ? [plural(result.commands, 'command')] : []),
+        ...(result.steps > 0 ? [`${plural(result.steps, 'step')} of IPVS and addresses`] : []),
+      ];
+      const sent = parts.length === 0 ? 'nothing to change' : parts.join(', ');
       reporter.info(
         `${plural(this.store.serviceCount, 'service')} in place: ${sent} after comparing with the kernel, ${durationMs.toFixed(0)} ms`,
       );
@@ -156,6 +169,8 @@ export class Agent {
     if (this.#flows.change(changes.services)) this.#cleanConntrack();
     if (result.kind === 'full') setImmediate(releaseMemory);
   }
+
+  readonly #ownerOf: OwnerOf = (family, set, key) => this.keeper.live?.ownerOf(family, set, key);
 
   #reportConflicts(): void {
     const conflicts = this.keeper.live?.conflicts ?? [];
@@ -178,7 +193,7 @@ export class Agent {
     reportSetAside(reporter, result.setAside);
     for (const { family, place, count, example } of result.wrong)
       reporter.warn(
-        `table ${family} vipmap was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
+        `${place === 'IPVS' ? `IPVS (${familyName[family]})` : `table ${family} vipmap`} was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
         { family, place, count, reason },
       );
     observer.audited(result, reason);

@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
+import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
-import { printDescriptions, reportConflicts, reportSetAside } from './report.ts';
+import { openServers, openServersAsTheyAre } from './open-servers.ts';
+import { printDescriptions, reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { plural, writeData } from './terminal.ts';
 
 export function addApplyCommand(program: Command): void {
@@ -15,26 +17,39 @@ export function addApplyCommand(program: Command): void {
     .action(async (options: InputOptions) => {
       const start = performance.now();
       const kernel = await openKernel(options);
-      const { state, reporter } = await readInputs(options, 'kernel');
+      const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
       const times: string[] = [];
-      const result = await reconcile(kernel, state, (part, ms) => {
-        times.push(`${part} ${seconds(ms)}`);
-        reporter.stage(`${part} done`);
+      const serversOptions = { settings, ipvs, ipvsadm: options.ipvsadm, reporter };
+      const result = await reconcile(kernel, state, {
+        servers: settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined,
+        openLeftovers: () => openServersAsTheyAre(serversOptions),
+        observe: (part, ms) => {
+          times.push(`${part} ${seconds(ms)}`);
+          reporter.stage(`${part} done`);
+        },
       });
       reportConflicts(reporter, result.compiled.conflicts);
       const applied = { commands: result.applied.flatMap((transaction) => transaction.commands) };
-      await writeData(printDescriptions(describeTransaction(applied, result.ownerOf)));
+      const failed = new Set(result.failedSteps.map(({ step }) => step));
+      const steps = result.steps.filter((step) => !failed.has(step));
+      await writeData(
+        printDescriptions([...describeTransaction(applied, result.ownerOf), ...describeSteps(steps, result.ownerOf)]),
+      );
       reportSetAside(reporter, result.setAside);
+      reportFailedSteps(reporter, result.failedSteps, result.ownerOf);
       if (result.forgetError !== undefined)
         reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
       if (result.forgotten > 0)
         reporter.info(`${plural(result.forgotten, 'remembered client')} of endpoints that left forgotten`);
-      const changed =
-        applied.commands.length === 0
-          ? 'nothing to change'
-          : `${plural(applied.commands.length, 'command')} in ${plural(result.applied.length, 'transaction')}`;
+      const done = [
+        ...(applied.commands.length === 0
+          ? []
+          : [`${plural(applied.commands.length, 'command')} in ${plural(result.applied.length, 'transaction')}`]),
+        ...(steps.length === 0 ? [] : [`${plural(steps.length, 'step')} of IPVS and addresses`]),
+      ];
+      const changed = done.length === 0 ? 'nothing to change' : done.join(', ');
       reporter.info(`${changed}, ${seconds(performance.now() - start)} in all (${times.join(', ')})`);
-      if (result.setAside.length > 0) process.exitCode = 1;
+      if (result.setAside.length + result.failedSteps.length > 0) process.exitCode = 1;
     });
 }
 

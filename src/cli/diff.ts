@@ -1,9 +1,12 @@
 import { type Command, Option } from 'commander';
+import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
 import { compareWithKernel } from '../reconcile/reconcile.ts';
 import { printTransactionJson } from '../ruleset/nftables/print-json.ts';
 import { printTransaction } from '../ruleset/nftables/print-text.ts';
+import { printStep } from '../ruleset/ipvs/print-step.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
+import { openServersAsTheyAre } from './open-servers.ts';
 import { printDescriptions, reportConflicts } from './report.ts';
 import { writeData } from './terminal.ts';
 
@@ -16,28 +19,38 @@ export function addDiffCommand(program: Command): void {
       'say what applying a state would change in this kernel, and change nothing; exit code 0: nothing, 3: something',
     )
     .addOption(
-      new Option('-o, --output <form>', 'words; or the transaction as nft text or JSON')
-        .choices(['words', 'nft', 'json'])
+      new Option(
+        '-o, --output <form>',
+        'words; or the transaction as nft text or JSON; or the steps for IPVS and addresses',
+      )
+        .choices(['words', 'nft', 'json', 'ipvs'])
         .default('words'),
     )
     .addHelpText(
       'after',
       '\nExample:\n  vipmap diff --state cluster.yaml --node worker-1 && echo "the kernel is as it should be"',
     )
-    .action(async (options: InputOptions & { output: 'words' | 'nft' | 'json' }) => {
+    .action(async (options: InputOptions & { output: 'words' | 'nft' | 'json' | 'ipvs' }) => {
       const kernel = await openKernel(options);
-      const { state, reporter } = await readInputs(options, 'kernel');
-      const { compiled, transaction, ownerOf } = await compareWithKernel(kernel, state, (part) =>
-        reporter.stage(`${part} done`),
-      );
+      const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
+      const openServers = () => openServersAsTheyAre({ ipvs, ipvsadm: options.ipvsadm, reporter });
+      const { compiled, transaction, steps, ownerOf } = await compareWithKernel(kernel, state, {
+        servers: settings.mode === 'ipvs' ? await openServers() : undefined,
+        openLeftovers: openServers,
+        observe: (part) => reporter.stage(`${part} done`),
+      });
       reportConflicts(reporter, compiled.conflicts);
-      if (transaction.commands.length === 0) {
+      if (transaction.commands.length + steps.length === 0) {
         reporter.info('no difference');
         return;
       }
       process.exitCode = differsExitCode;
       if (options.output === 'nft') await writeData(printTransaction(transaction));
       else if (options.output === 'json') await writeData(`${printTransactionJson(transaction)}\n`);
-      else await writeData(printDescriptions(describeTransaction(transaction, ownerOf)));
+      else if (options.output === 'ipvs') await writeData(steps.map((step) => `${printStep(step)}\n`).join(''));
+      else {
+        const descriptions = [...describeTransaction(transaction, ownerOf), ...describeSteps(steps, ownerOf)];
+        await writeData(printDescriptions(descriptions));
+      }
     });
 }

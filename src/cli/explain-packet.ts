@@ -7,7 +7,8 @@ import { servicePortName } from '../model/service-port.ts';
 import { cidrContains, printCidr } from '../net/cidr.ts';
 import { familyOf, type Ip } from '../net/ip.ts';
 import { printRule } from '../ruleset/nftables/print-text.ts';
-import { type Packet, tracePacket, type TraceOutcome } from '../ruleset/nftables/trace.ts';
+import type { VirtualServer } from '../ruleset/ipvs/virtual-server.ts';
+import { type Packet, tracePacket, type TraceOutcome, type TraceStep } from '../ruleset/nftables/trace.ts';
 
 /** A line of the explanation: what it is about, and what is to be said. */
 export type Explanation = readonly (readonly [label: string, text: string])[];
@@ -19,7 +20,9 @@ export function explainPacket(
   packet: Packet,
   nodeAddresses: readonly Ip[],
 ): Explanation {
-  const outcomes = tracePacket(compiled.ruleset, packet, { localAddresses: new Set(nodeAddresses) });
+  const { ruleset, servers, boundIps } = compiled;
+  const localAddresses = new Set([...nodeAddresses, ...boundIps]);
+  const outcomes = tracePacket(ruleset, packet, { localAddresses, servers });
   const first = outcomes[0] as TraceOutcome;
   const source = sourceOf(state, packet);
   const frontend = findFrontend(state, compiled, packet, nodeAddresses);
@@ -30,14 +33,20 @@ export function explainPacket(
     ],
     ...(frontend === undefined ? [noFrontend(state, packet)] : explainFrontend(state, frontend, source.isInside)),
     ...first.steps
-      .filter(({ rule }) => rule.statements.at(-1)?.kind !== 'jump')
-      .map(({ hook, chain, rule, element }): readonly [string, string] => [
-        'rule',
-        `${hook}: ${chain}: ${printRule(rule)}${element === undefined ? '' : `   [${element}]`}`,
-      ]),
+      .filter(({ rule }) => rule?.statements.at(-1)?.kind !== 'jump')
+      .map((step): readonly [string, string] => ['rule', stepWords(step, first.server)]),
     ['masquerade', masqueradeWords(first, packet)],
     ['verdict', verdictWords(outcomes, packet)],
   ];
+}
+
+function stepWords({ hook, chain, rule, element }: TraceStep, server: VirtualServer | undefined): string {
+  if (rule !== undefined)
+    return `${hook}: ${chain}: ${printRule(rule)}${element === undefined ? '' : `   [${element}]`}`;
+  const { scheduler, schedulerFlags, persistenceSeconds } = server as VirtualServer;
+  const flags = schedulerFlags.length > 0 ? ` (${schedulerFlags.join(', ')})` : '';
+  const persistence = persistenceSeconds === undefined ? '' : `, clients stay for ${persistenceSeconds} s`;
+  return `${hook}: ${chain}: virtual server with scheduler ${scheduler}${flags}${persistence}   [${element}]`;
 }
 
 function sourceOf(state: ProxyState, packet: Packet): { words: string; isInside: boolean } {
@@ -181,7 +190,9 @@ function verdictWords(outcomes: readonly TraceOutcome[], packet: Packet): string
   if (first.destination === packet.destination && first.port === packet.port)
     return 'left alone: it goes where the node’s routes send it';
   const targets = [...new Set(outcomes.map(({ destination, port }) => hostPort(destination, port)))];
-  return targets.length === 1 ? `sent to ${targets[0]}` : `sent to one of ${targets.join(', ')}, at random`;
+  return targets.length === 1
+    ? `sent to ${targets[0]}`
+    : `sent to one of ${targets.join(', ')}, ${first.server === undefined ? 'at random' : `as IPVS schedules (${first.server.scheduler})`}`;
 }
 
 function hostPort(ip: Ip, port: number): string {

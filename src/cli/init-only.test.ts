@@ -31,7 +31,7 @@ const hashsize = '/sys/module/nf_conntrack/parameters/hashsize';
 const missing = `cannot set ${hashsize} to 32768: ENOENT, there is no such setting here`;
 
 it('--init-only says what it set, and fails after all the rest', async () => {
-  await expect(runInitOnly(defaultDaemonSettings, reporter, options())).rejects.toThrow(InitError);
+  await expect(runInitOnly(defaultDaemonSettings, 'nftables', reporter, options())).rejects.toThrow(InitError);
   expect(said.map((line) => line.split(';')[0])).toEqual([
     'info: net.netfilter.nf_conntrack_max is 131072 now (was 600)',
     `error: ${missing}`,
@@ -39,7 +39,7 @@ it('--init-only says what it set, and fails after all the rest', async () => {
     'info: net.netfilter.nf_conntrack_tcp_timeout_close_wait is 3600 now (was 600)',
   ]);
   await writeFile(join(root, hashsize), '65536\n');
-  await expect(runInitOnly(defaultDaemonSettings, reporter, options())).resolves.toBeUndefined();
+  await expect(runInitOnly(defaultDaemonSettings, 'nftables', reporter, options())).resolves.toBeUndefined();
 });
 
 it('the daemon warns of what it cannot set, and is silent about what is right', async () => {

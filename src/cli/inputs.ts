@@ -5,6 +5,8 @@ import { NftKernel } from '../kernel/nft.ts';
 import type { Problem, ProxyState } from '../model/proxy-state.ts';
 import { type Ip, parseIp } from '../net/ip.ts';
 import { mergeSettings, parseSettingsFlags, readConfig, type Settings } from '../source/config.ts';
+import { type DaemonSettings, mergeDaemonSettings } from '../source/daemon-settings.ts';
+import { requestedMode } from '../source/proxy-flags.ts';
 import { readManifests, SourceError } from '../source/manifests.ts';
 import { buildProxyState, chooseNodeName } from '../source/proxy-state.ts';
 import { createReporter, type LogFormat, plural, type Reporter, UsageError } from './terminal.ts';
@@ -13,10 +15,11 @@ import { createReporter, type LogFormat, plural, type Reporter, UsageError } fro
 export interface InputOptions extends SettingsOptions {
   readonly state: readonly string[];
   readonly node?: string;
-  readonly mode: string;
+  readonly mode?: string;
   readonly config?: string;
   readonly nodeAddresses?: string;
   readonly nft?: string;
+  readonly ipvsadm?: string;
   readonly logFormat: LogFormat;
 }
 
@@ -31,6 +34,8 @@ interface SettingsOptions {
   readonly nodeportAddresses?: string;
   readonly masqueradeAll?: boolean | string;
   readonly featureGates?: string;
+  readonly ipvsScheduler?: string;
+  readonly ipvsExcludeCidrs?: string;
 }
 
 const collect = (value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value];
@@ -49,7 +54,7 @@ export function stateOption(): Option {
 export function addNodeOptions(command: Command): Command {
   return command
     .option('--node <name>', "the node to compile for (default: the state's only node, else this host's name)")
-    .option('--mode <mode>', 'the proxy mode: nftables', 'nftables')
+    .option('--mode <mode>', "the proxy mode: nftables or ipvs (default: the configuration's, else nftables)")
     .option(
       '--config <file>',
       "kube-proxy's configuration file (KubeProxyConfiguration v1alpha1, or kubeadm's ConfigMap)",
@@ -66,7 +71,9 @@ export function addNodeOptions(command: Command): Command {
     .option('--nodeport-addresses <cidrs>', 'which of the node’s addresses answer on node ports, by commas, or primary')
     .option('--hostname-override <name>', "the node's name, as kube-proxy takes it")
     .option('--bind-address <ip>', "overrides the node's primary address")
-    .option('--feature-gates <gates>', 'AllowServiceExternalIPs=true|false');
+    .option('--feature-gates <gates>', 'AllowServiceExternalIPs=true|false')
+    .option('--ipvs-scheduler <name>', "mode ipvs: IPVS's scheduler, e.g. rr, lc or mh,mh-port")
+    .option('--ipvs-exclude-cidrs <cidrs>', 'mode ipvs: virtual servers in these blocks are never removed, by commas');
 }
 
 export function addLogFormat(command: Command): Command {
@@ -76,7 +83,9 @@ export function addLogFormat(command: Command): Command {
 }
 
 export function addKernelOptions(command: Command): Command {
-  return command.option('--nft <program>', 'the nft program, 1.1.3 or newer (default: $VIPMAP_NFT, else nft)');
+  return command
+    .option('--nft <program>', 'the nft program, 1.1.3 or newer (default: $VIPMAP_NFT, else nft)')
+    .option('--ipvsadm <program>', 'mode ipvs: the ipvsadm program (default: $VIPMAP_IPVSADM, else ipvsadm)');
 }
 
 export function openKernel(options: { readonly nft?: string }): Promise<NftKernel> {
@@ -85,6 +94,8 @@ export function openKernel(options: { readonly nft?: string }): Promise<NftKerne
 
 export interface Inputs {
   readonly state: ProxyState;
+  readonly settings: Settings;
+  readonly ipvs: DaemonSettings['ipvs'];
   readonly problems: readonly Problem[];
   readonly nodeAddresses: readonly Ip[];
   readonly reporter: Reporter;
@@ -96,10 +107,7 @@ export type DefaultAddresses = 'node-object' | 'kernel';
 /** Reads everything that decides the rules, and says what is wrong with it. Throws UsageError and SourceError. */
 export async function readInputs(options: InputOptions, defaultAddresses: DefaultAddresses): Promise<Inputs> {
   const reporter = createReporter(options.logFormat);
-  const { settings, problems: configProblems } = await readSettings(options);
-  requireNftables(options.mode);
-  if (settings.fileMode === 'ipvs')
-    reporter.warn(`${options.config}: mode "ipvs" is not what runs here: mode nftables is compiled`);
+  const { settings, ipvs, problems: configProblems } = await readSettings(options);
   const { objects, problems: manifestProblems, passedOver, lost } = await readManifests(options.state);
   reporter.stage('read the objects, building the state');
   const nodeName = chooseNodeName(objects, options.node ?? settings.hostnameOverride, hostname());
@@ -124,23 +132,22 @@ export async function readInputs(options: InputOptions, defaultAddresses: Defaul
   if (passedOver.size > 0) {
     reporter.info(`passed over: ${[...passedOver].map(([kind, count]) => `${count} ${kind}`).join(', ')}`);
   }
-  return { state: built.state, problems, nodeAddresses: built.nodeAddresses, reporter };
+  return { state: built.state, settings, ipvs, problems, nodeAddresses: built.nodeAddresses, reporter };
 }
 
-async function readSettings(options: InputOptions): Promise<{ settings: Settings; problems: readonly Problem[] }> {
-  const { state: _state, mode: _mode, logFormat: _logFormat, ...flags } = options;
-  const file = options.config === undefined ? { settings: {}, problems: [] } : await readConfig(options.config);
-  return { settings: mergeSettings(file.settings, parseSettingsFlags(flags)), problems: file.problems };
-}
-
-export function requireNftables(mode: string): void {
-  if (mode === 'nftables') return;
-  const known = ['ipvs', 'iptables'].includes(mode);
-  throw new UsageError(
-    known
-      ? `--mode ${mode}: this version has mode nftables only; leave --mode out to compile the same state for nftables`
-      : `--mode "${mode}" is not a proxy mode; accepted: nftables`,
-  );
+async function readSettings(
+  options: InputOptions,
+): Promise<Pick<Inputs, 'settings' | 'ipvs'> & { problems: readonly Problem[] }> {
+  const { state: _state, logFormat: _logFormat, ...flags } = options;
+  const file =
+    options.config === undefined
+      ? { settings: {}, daemon: {}, problems: [] }
+      : await readConfig(options.config, requestedMode(flags));
+  return {
+    settings: mergeSettings(file.settings, parseSettingsFlags(flags)),
+    ipvs: mergeDaemonSettings(file.daemon, {}).ipvs,
+    problems: file.problems,
+  };
 }
 
 export function parseAddresses(text: string | undefined): readonly Ip[] | undefined {

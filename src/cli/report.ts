@@ -3,6 +3,11 @@ import { type Description } from '../compile/nftables/describe.ts';
 import { printFrontend } from '../model/frontend.ts';
 import { servicePortName } from '../model/service-port.ts';
 import type { SetAside } from '../reconcile/apply-transaction.ts';
+import { serverOwner } from '../compile/ipvs/describe.ts';
+import type { OwnerOf } from '../compile/nftables/owners.ts';
+import type { FailedStep } from '../kernel/ipvs-kernel.ts';
+import { printStep } from '../ruleset/ipvs/print-step.ts';
+import { interfaceName } from '../ruleset/ipvs/virtual-server.ts';
 import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { paint, plural, type Reporter } from './terminal.ts';
 
@@ -36,6 +41,18 @@ export function printDescriptions(descriptions: readonly Description[]): string 
 function paintChange(line: string): string {
   const style = line.startsWith('+') ? 'green' : line.startsWith('-') ? 'red' : 'yellow';
   return paint(process.stdout, style, line);
+}
+
+/** Steps that IPVS or ip refused, by service. */
+export function reportFailedSteps(reporter: Reporter, failed: readonly FailedStep[], ownerOf: OwnerOf): void {
+  for (const { step, error } of failed.slice(0, 50)) {
+    const owner = 'server' in step ? serverOwner(step.server, ownerOf) : undefined;
+    reporter.error(
+      `${owner ?? `interface ${interfaceName}`}: ${printStep(step)}: ${error.message}; everything else is done, and this is tried again`,
+      { owner },
+    );
+  }
+  if (failed.length > 50) reporter.error(`${plural(failed.length - 50, 'more step')} failed`);
 }
 
 /** What the kernel did not take, service by service. */

@@ -2,13 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { dump } from 'js-yaml';
 import { loadConntrack } from '../kernel/load-conntrack.ts';
-import { mergeDaemonSettings, mergeSettings, readConfig } from '../source/config.ts';
+import { mergeDaemonSettings, mergeSettings, readConfig, type Settings } from '../source/config.ts';
 import { configurationOf } from '../source/daemon-settings-configuration.ts';
 import { meaninglessFields } from '../source/daemon-settings-meaningless.ts';
-import { parseProxyFlags, proxyFlags } from '../source/proxy-flags.ts';
+import { ownFlags, parseProxyFlags, proxyFlags, requestedMode } from '../source/proxy-flags.ts';
 import { runCleanup } from './cleanup.ts';
 import { runInitOnly } from './init-only.ts';
-import { addKernelOptions, parseAddresses, requireNftables, stateOption } from './inputs.ts';
+import { addKernelOptions, parseAddresses, stateOption } from './inputs.ts';
 import type { KernelWriter } from './open-kernel.ts';
 import type { Resolved } from './serve.ts';
 import { createReporter, type LogFormat, UsageError } from './terminal.ts';
@@ -20,6 +20,7 @@ interface RunOptions extends Readonly<Record<string, unknown>> {
   readonly config?: string;
   readonly nodeAddresses?: string;
   readonly nft?: string;
+  readonly ipvsadm?: string;
   readonly kernelWriter: KernelWriter;
   readonly auditPeriod: string;
   readonly logFormat?: LogFormat;
@@ -30,7 +31,7 @@ export function addRunCommand(program: Command): void {
     .description("a node's service proxy: watches the cluster and keeps this kernel at what it asks for")
     .addOption(stateOption())
     .option('--node <name>', "the node's name (default: --hostname-override, else this host's)")
-    .option('--mode <mode>', 'the proxy mode: nftables')
+    .option('--mode <mode>', "the proxy mode: nftables or ipvs (default: the configuration's, else nftables)")
     .option(
       '--node-addresses <ips>',
       "the addresses of the node's interfaces, by commas (default: the kernel is asked)",
@@ -47,8 +48,10 @@ export function addRunCommand(program: Command): void {
     )
     .addOption(new Option('--log-format <format>', 'messages as text or as JSON lines').choices(['text', 'json']));
   // Ours says its version by the program's own option.
-  for (const { name, kind, syntax, description, isHidden } of proxyFlags.filter((flag) => flag.name !== 'version')) {
-    const option = new Option(syntax, description).hideHelp(isHidden || name === 'proxy-mode');
+  for (const { kind, syntax, description, isHidden } of [...proxyFlags, ...ownFlags].filter(
+    (flag) => flag.name !== 'version',
+  )) {
+    const option = new Option(syntax, description).hideHelp(isHidden);
     // Lists may be given in several pieces, as pflag has it.
     if (kind === 'list')
       option.argParser((value: string, before: string | undefined) =>
@@ -72,7 +75,7 @@ async function run(options: RunOptions): Promise<void> {
   if (actions.cleanup) return runCleanup({ kubeProxy: true, ...nft }, reporter);
   if (actions.initOnly) {
     await loadConntrack(nftProgram(options));
-    return runInitOnly(daemon, reporter);
+    return runInitOnly(daemon, settings.mode, reporter);
   }
   if (actions.writeConfigTo !== '') return writeFile(actions.writeConfigTo, dump(configurationOf(settings, daemon)));
   // Loaded here alone: the API server's client is most of the program, and the other commands start without it.
@@ -83,6 +86,7 @@ async function run(options: RunOptions): Promise<void> {
       nodeAddresses: parseAddresses(options.nodeAddresses),
       state: options.state ?? [],
       nftProgram: nftProgram(options),
+      ipvsadm: options.ipvsadm,
       kernelWriter: options.kernelWriter,
       auditPeriodMs,
     },
@@ -91,19 +95,19 @@ async function run(options: RunOptions): Promise<void> {
 }
 
 async function resolve(options: RunOptions): Promise<Resolved & Pick<ReturnType<typeof parseProxyFlags>, 'actions'>> {
-  const flags = parseProxyFlags(options as Parameters<typeof parseProxyFlags>[0]);
+  const raw = options as Parameters<typeof parseProxyFlags>[0];
   const file =
     options.config === undefined || options.config === ''
-      ? { settings: {}, daemon: {}, carried: {}, problems: [] }
-      : await readConfig(options.config);
+      ? { settings: {} as Partial<Settings>, daemon: {}, carried: {}, problems: [] }
+      : await readConfig(options.config, requestedMode(raw));
+  const flags = parseProxyFlags(raw, file.settings.fileMode);
   const settings = mergeSettings(file.settings, flags.settings);
   const daemon = mergeDaemonSettings(file.daemon, flags.daemon);
   const reporter = createReporter(options.logFormat ?? daemon.logFormat, { hasTime: true });
-  requireNftables(options.mode ?? 'nftables');
-  if (options.mode === undefined && daemon.mode !== 'nftables' && daemon.mode !== '')
-    reporter.warn(`mode "${daemon.mode}" is configured, and mode nftables is what runs; --mode nftables says so`);
+  if (daemon.mode === 'iptables')
+    reporter.warn('mode "iptables" is configured, and mode nftables is what runs; --mode nftables says so');
   for (const { object, message } of file.problems) reporter.warn(`${object}: ${message}`);
-  const meaningless = [...meaninglessFields(file), ...flags.meaningless];
+  const meaningless = [...meaninglessFields(file, settings.mode), ...flags.meaningless];
   if (meaningless.length > 0) reporter.info(`settings without meaning here: ${meaningless.join('; ')}`);
   return { settings, daemon, reporter, actions: flags.actions };
 }

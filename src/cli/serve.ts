@@ -18,6 +18,7 @@ import { clusterSource, fileSource } from './agent-source.ts';
 import { tuneConntrack } from './init-only.ts';
 import { preferLittleMemory, setOomScore } from './memory.ts';
 import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
+import { openServers, openServersAsTheyAre } from './open-servers.ts';
 import type { Reporter } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -34,6 +35,7 @@ export interface ServeOptions {
   /** Files in place of an API server; empty: there is one. */
   readonly state: readonly string[];
   readonly nftProgram: string;
+  readonly ipvsadm: string | undefined;
   readonly kernelWriter: KernelWriter;
   readonly auditPeriodMs: number;
 }
@@ -61,12 +63,16 @@ export async function serve(options: ServeOptions, { settings, daemon, reporter 
   for (const family of families) health.updated(family);
   const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
   await startServers(settings, daemon, metrics, health, reporter);
+  const serversOptions = { settings, ipvs: daemon.ipvs, ipvsadm: options.ipvsadm, reporter };
+  const servers = settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined;
 
   const agent = new Agent({
     nodeName,
     settings,
     nodeAddresses: options.nodeAddresses,
     kernel: writers.kernel,
+    servers,
+    openLeftovers: () => openServersAsTheyAre(serversOptions),
     reporter,
     observer: observeAgent({ metrics, health, reporter, events }),
     minSyncPeriodMs: daemon.minSyncPeriodMs,
@@ -90,7 +96,7 @@ export async function serve(options: ServeOptions, { settings, daemon, reporter 
     type: 'Normal',
     reason: 'Starting',
     action: 'StartVipmap',
-    note: `vipmap ${version} in mode nftables`,
+    note: `vipmap ${version} in mode ${settings.mode}`,
   });
   const signal = await new Promise<string>((resolve) => {
     for (const each of ['SIGTERM', 'SIGINT'] as const) process.once(each, resolve);
@@ -121,7 +127,7 @@ async function startServers(
     ...common,
     address: daemon.metricsBindAddress,
     metrics,
-    proxyMode: 'nftables',
+    proxyMode: settings.mode,
     configuration: () => ({ kind: 'KubeProxyConfiguration', ...configurationOf(settings, daemon) }),
   });
 }

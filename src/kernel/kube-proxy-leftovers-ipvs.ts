@@ -83,9 +83,23 @@ export interface IpvsPaths {
 
 const defaultPaths: IpvsPaths = { ip: 'ip', ipvsadm: 'ipvsadm', servers: '/proc/net/ip_vs' };
 
-/** Removes kube-proxy's virtual servers, then its interface. */
-export async function removeVirtualServers(known: KnownServers, paths = defaultPaths): Promise<IpvsLeftovers> {
-  const servers = await readVirtualServers(paths);
+/** What is not kube-proxy's though it looks like it: ours in mode ipvs. */
+export interface Kept {
+  readonly ips: ReadonlySet<string>;
+  /** By `10.96.0.10 . tcp . 80`. */
+  readonly servers: ReadonlySet<string>;
+}
+
+const nothingKept: Kept = { ips: new Set(), servers: new Set() };
+
+/** Removes kube-proxy's virtual servers, then its interface; where we use that too, only the addresses that are not ours. */
+export async function removeVirtualServers(
+  known: KnownServers,
+  paths = defaultPaths,
+  ours: Kept = nothingKept,
+): Promise<IpvsLeftovers> {
+  const all = await readVirtualServers(paths);
+  const servers = all.filter(({ address, protocol, port }) => !ours.servers.has(`${address} . ${protocol} . ${port}`));
   const found = await runIfInstalled(paths.ip, ['-json', '-details', 'address', 'show']);
   const failure = found && failureOf(found);
   if (found === undefined || failure !== undefined) return unknownInterfaces(servers, failure);
@@ -98,7 +112,9 @@ export async function removeVirtualServers(known: KnownServers, paths = defaultP
     const stays = `${list(left)}: ${reason}; ${interfaceName} and the sets of ipset stay with them, for they tell which are kube-proxy's`;
     return { ...nothing, removed, failed: [stays], kept, hasServers: true };
   }
-  const link = await removeInterface(interfaces, paths);
+  const link = await (ours.ips.size > 0
+    ? removeAddresses(interfaces, ours, paths)
+    : removeInterface(interfaces, paths));
   return { ...link, removed: [...removed, ...link.removed], kept: [...kept, ...link.kept], hasServers: false };
 }
 
@@ -145,6 +161,18 @@ const keyOf = (server: VirtualServer) => `${print(server)}/${server.protocol}`;
 
 function list(servers: readonly VirtualServer[]): string {
   return `${count(servers.length, 'virtual server')} of IPVS (${some(servers.map(keyOf))})`;
+}
+
+async function removeAddresses({ services }: Interfaces, ours: Kept, { ip }: IpvsPaths): Promise<Leftovers> {
+  const others = [...services].filter((address) => !ours.ips.has(address));
+  if (others.length === 0) return nothing;
+  const what = `${others.length} address${others.length === 1 ? '' : 'es'} of ${interfaceName} (${some(others)})`;
+  const script = others
+    .map((address) => `address delete ${address}/${address.includes(':') ? 128 : 32} dev ${interfaceName}\n`)
+    .join('');
+  const result = await runIfInstalled(ip, ['-force', '-batch', '-'], script);
+  const failure = result && failureOf(result);
+  return failure === undefined ? { ...nothing, removed: [what] } : { ...nothing, failed: [`${what}: ${failure}`] };
 }
 
 async function removeInterface({ kind, services }: Interfaces, { ip }: IpvsPaths): Promise<Leftovers> {

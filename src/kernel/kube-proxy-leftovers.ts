@@ -1,7 +1,7 @@
 import { families } from '../net/ip.ts';
 import { readKnownServers, removeSets } from './kube-proxy-leftovers-ipset.ts';
 import { removeChains } from './kube-proxy-leftovers-iptables.ts';
-import { type IpvsLeftovers, removeVirtualServers } from './kube-proxy-leftovers-ipvs.ts';
+import { type IpvsLeftovers, type Kept, removeVirtualServers } from './kube-proxy-leftovers-ipvs.ts';
 import { failureOf, joinLeftovers, type Leftovers, nothing, runIfInstalled } from './kube-proxy-leftovers-report.ts';
 
 export type { Leftovers } from './kube-proxy-leftovers-report.ts';
@@ -12,6 +12,8 @@ const tableName = 'kube-proxy';
 export interface LeftoversOptions {
   /** The program; default `nft`. */
   readonly nft?: string;
+  /** Of IPVS: what is ours and stays. */
+  readonly ours?: Kept;
 }
 
 /**
@@ -23,7 +25,7 @@ export async function removeKubeProxyLeftovers(options: LeftoversOptions = {}): 
   const tables = await attempt('tables of nftables', () => removeTables(options.nft ?? 'nft'));
   // The sets tell which virtual servers are kube-proxy's, and rules of iptables hold the sets: so this order.
   const known = await readKnownServers().catch(() => ({ servers: new Set<string>(), nodePorts: new Set<string>() }));
-  const ipvs = await attempt('virtual servers of IPVS', () => removeVirtualServers(known));
+  const ipvs = await attempt('virtual servers of IPVS', () => removeVirtualServers(known, undefined, options.ours));
   const chains = await attempt('chains of iptables', removeChains);
   const sets = hasServers(ipvs) ? nothing : await attempt('sets of ipset', removeSets);
   return joinLeftovers([tables, ipvs, chains, sets]);

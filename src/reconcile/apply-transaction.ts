@@ -1,6 +1,6 @@
 import type { OwnerOf } from '../compile/nftables/owners.ts';
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
-import type { Command, ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
+import { type Command, type ElementCommand, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
 import { chunkTransaction } from './plan-transactions.ts';
 
 /** Part of a transaction that the kernel does not take, set aside so that the rest could be applied. */
@@ -111,11 +111,6 @@ async function tryApply(kernel: Kernel, transaction: Transaction): Promise<Kerne
 interface ElementGroup {
   readonly owner: string | undefined;
   readonly commands: ElementCommand[];
-}
-
-/** Names what nobody owns: `ip hairpin-connections 10.244.1.5 . 10.244.1.5`. */
-export function elementId({ family, set, key }: ElementCommand): string {
-  return `${family} ${set.name} ${key}`;
 }
 
 /** The elements of one service together, so that a service is programmed whole or not at all; what nobody owns, key by key. */

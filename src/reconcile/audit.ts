@@ -1,15 +1,16 @@
 import { chainOnDemand } from '../compile/nftables/spare-chains.ts';
 import { diffElements, diffTable } from '../diff/nftables.ts';
 import type { Kernel } from '../kernel/kernel.ts';
-import type { Family } from '../net/ip.ts';
+import { families, type Family, familyOf } from '../net/ip.ts';
+import type { Step } from '../ruleset/ipvs/plan.ts';
+import { nameStep } from '../ruleset/ipvs/print-step.ts';
 import { type Elements, elementsOf, type SetDeclaration, type Table } from '../ruleset/nftables/ruleset.ts';
-import type { Command } from '../ruleset/nftables/transaction.ts';
-import { elementId } from './apply-transaction.ts';
+import { type Command, elementId } from '../ruleset/nftables/transaction.ts';
 
 /** Something in the kernel that was not as it should be. */
 export interface Wrong {
   readonly family: Family;
-  /** The map or set, or `chains`, or `table` if that was missing or of another shape. */
+  /** The map or set, or `chains`, or `table` if that was missing or of another shape; `IPVS` for virtual servers and their addresses. */
   readonly place: string;
   /** How many elements or chains. */
   readonly count: number;
@@ -67,4 +68,16 @@ export function auditMap(
     commands,
     wrong: [{ family, place: set.name, count: keys.size, example: `${first.key} ${words}` }],
   };
+}
+
+/** What the steps say that would mend it. */
+export function wrongServers(steps: readonly Step[]): readonly Wrong[] {
+  const servers = steps.filter((step) => step.kind !== 'interface');
+  return families.flatMap((family) => {
+    const own = servers.filter((step) => familyOf(step.kind === 'address' ? step.ip : step.server.ip) === family);
+    const [first] = own;
+    if (first === undefined) return [];
+    const words = { add: 'was missing', delete: 'was there', edit: 'was otherwise' }[first.verb];
+    return [{ family, place: 'IPVS', count: own.length, example: `${nameStep(first)} ${words}` }];
+  });
 }

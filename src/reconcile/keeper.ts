@@ -2,16 +2,19 @@ import isEqual from 'lodash-es/isEqual.js';
 import { LiveRuleset, type ServiceChanges } from '../compile/nftables/live-ruleset.ts';
 import { slotsOfRuleset } from '../compile/nftables/compile.ts';
 import { affectsAffinity } from '../compile/nftables/affinity.ts';
+import type { ServersPlan } from '../diff/ipvs.ts';
+import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
 import type { NodeState, ProxyState } from '../model/proxy-state.ts';
 import { families, type Family } from '../net/ip.ts';
 import { type Elements, isDynamic, type SetDeclaration, type Table } from '../ruleset/nftables/ruleset.ts';
-import type { Command, Transaction } from '../ruleset/nftables/transaction.ts';
-import { applyTransaction, elementId, type SetAside } from './apply-transaction.ts';
-import { auditMap, auditStructure, type Wrong } from './audit.ts';
+import { type Command, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
+import { applyTransaction, type SetAside } from './apply-transaction.ts';
+import { auditMap, auditStructure, type Wrong, wrongServers } from './audit.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
-import { chunkTransaction, planTransaction } from './plan-transactions.ts';
+import { chunkTransaction, planTransaction, splitAround } from './plan-transactions.ts';
 import { readRuleset } from './read-ruleset.ts';
+import { recordOf, type ServersKeeper } from './servers.ts';
 
 /** What bringing the kernel up to date came to. */
 export interface SyncResult extends Forgotten {
@@ -21,12 +24,22 @@ export interface SyncResult extends Forgotten {
   readonly setAside: readonly SetAside[];
   /** Why what was believed of the kernel had to be given up, if it had. */
   readonly refusal?: KernelError;
+  /** Mode ipvs: how many steps were carried out, and those that were not. */
+  readonly steps: number;
+  readonly failedSteps: readonly FailedStep[];
 }
 
 export interface AuditResult {
   /** What was not as it should be, and is again. */
   readonly wrong: readonly Wrong[];
   readonly setAside: readonly SetAside[];
+}
+
+export interface KeeperOptions {
+  /** What keeps IPVS beside the tables, in mode ipvs. */
+  readonly servers?: ServersKeeper | undefined;
+  /** In another mode, where mode ipvs left virtual servers: what takes them away as connections end. */
+  readonly openLeftovers?: () => Promise<ServersKeeper | undefined>;
 }
 
 /**
@@ -43,6 +56,9 @@ export interface AuditResult {
  */
 export class Keeper {
   readonly #kernel: Kernel;
+  /** IPVS, where it is used, or was before. */
+  #servers: ServersKeeper | undefined;
+  readonly #openLeftovers: KeeperOptions['openLeftovers'];
   #live: LiveRuleset | undefined;
   /** True if the kernel holds what #live says, what is set aside excepted. */
   #isKnown = false;
@@ -52,8 +68,15 @@ export class Keeper {
   #changedMeanwhile: Set<string> | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, { servers, openLeftovers }: KeeperOptions = {}) {
     this.#kernel = kernel;
+    this.#servers = servers;
+    this.#openLeftovers = openLeftovers;
+  }
+
+  /** Does something of IPVS wait for the end of its connections, or did it fail? Then drain() is to be called from time to time. */
+  get hasPending(): boolean {
+    return this.#servers?.hasPending ?? false;
   }
 
   /** The desired ruleset; undefined before the start. */
@@ -80,10 +103,27 @@ export class Keeper {
     return this.#exclusively(async () => {
       if (this.#live === undefined) throw new Error('change before start');
       for (const service of changes.keys()) this.#liftSetAside(service);
-      const transaction = isEqual(node, this.#live.node)
-        ? this.#changeServices(this.#live, changes)
-        : this.#changeNode(this.#live, changes, node);
-      return this.#isKnown ? await this.#send(transaction) : await this.#resync();
+      const isSameNode = isEqual(node, this.#live.node);
+      if (!this.#isKnown || this.#servers?.isKnown === false || (!isSameNode && this.#servers !== undefined)) {
+        // Its addresses are virtual servers in mode ipvs: all is compared.
+        if (isSameNode) this.#changeServices(this.#live, changes);
+        else this.#changeNode(this.#live, changes, node);
+        return await this.#resync();
+      }
+      if (!isSameNode) return await this.#send(this.#changeNode(this.#live, changes, node));
+      this.#live.change(changes);
+      const plan = this.#servers?.planChange(this.#live);
+      return await this.#send(this.#live.takeChanges(), plan);
+    });
+  }
+
+  /** Mode ipvs: takes away what waited for the end of its connections, where these have ended, and tries again what failed. */
+  drain(): Promise<SyncResult> {
+    return this.#exclusively(async () => {
+      if (this.#live === undefined || this.#servers === undefined) throw new Error('drain before start');
+      if (!this.#isKnown || !this.#servers.isKnown) return await this.#resync();
+      const plan = await this.#servers.planPending(this.#live);
+      return await this.#send(this.#live.takeChanges(), plan);
     });
   }
 
@@ -114,7 +154,19 @@ export class Keeper {
         );
       }
     }
+    wrong.push(...(await this.#exclusively(() => this.#auditServers())));
     return { wrong, setAside };
+  }
+
+  async #auditServers(): Promise<readonly Wrong[]> {
+    if (this.#servers?.isKnown !== true || this.#live === undefined || !this.#isKnown) return [];
+    // What waited and has ended is no fault of anybody.
+    const drained = await this.#servers.planPending(this.#live);
+    await this.#send(this.#live.takeChanges(), drained);
+    if (!this.#servers.isKnown) return [];
+    const plan = await this.#servers.planWhole(this.#live, recordOf(this.#live.ruleset));
+    await this.#send(this.#live.takeChanges(), plan);
+    return wrongServers(plan.steps);
   }
 
   /** Reads a map while changes go on, then hands it over with the keys that were changed meanwhile. */
@@ -143,9 +195,9 @@ export class Keeper {
     return this.#live.ruleset[family];
   }
 
-  #changeServices(live: LiveRuleset, changes: ServiceChanges): Transaction {
+  #changeServices(live: LiveRuleset, changes: ServiceChanges): void {
     live.change(changes);
-    return live.takeChanges();
+    live.takeChanges();
   }
 
   /** What the node is concerns every service, so all are compiled anew, on the slots that they have. */
@@ -157,11 +209,16 @@ export class Keeper {
     return planTransaction(next.ruleset, live.ruleset);
   }
 
-  async #send(transaction: Transaction): Promise<SyncResult> {
+  async #send(transaction: Transaction, plan?: ServersPlan): Promise<SyncResult> {
     const { commands } = transaction;
     this.#note(commands);
+    const steps = plan && this.#live ? (this.#servers?.stepsOf(this.#live, plan, transaction) ?? []) : [];
+    const [before, after] = splitAround(transaction, steps.length > 0, this.#live?.node.ipvs !== undefined);
+    let failedSteps: readonly FailedStep[] = [];
     try {
-      for (const chunk of chunkTransaction(transaction)) await this.#kernel.apply(chunk);
+      for (const chunk of chunkTransaction(before)) await this.#kernel.apply(chunk);
+      failedSteps = (await this.#servers?.apply(steps)) ?? [];
+      for (const chunk of chunkTransaction(after)) await this.#kernel.apply(chunk);
     } catch (error) {
       this.#isKnown = false;
       if (!(error instanceof KernelError) || !isRefusal(error)) throw error;
@@ -171,7 +228,7 @@ export class Keeper {
       .map((family) => this.#table(family))
       .filter((table) => commands.some((command) => affectsAffinity(table, command)));
     const forgotten = tables.length === 0 ? { forgotten: 0 } : await forgetStaleAffinity(this.#kernel, tables);
-    return { kind: 'partial', commands: commands.length, setAside: [], ...forgotten };
+    return { kind: 'partial', commands: commands.length, setAside: [], steps: steps.length, failedSteps, ...forgotten };
   }
 
   async #resync(): Promise<SyncResult> {
@@ -180,12 +237,20 @@ export class Keeper {
   }
 
   async #bring(live: LiveRuleset, actual: Awaited<ReturnType<typeof readRuleset>>): Promise<SyncResult> {
+    const record = recordOf(actual);
+    if (record.servers.size > 0) this.#servers ??= await this.#openLeftovers?.();
+    const steps = (await this.#servers?.planWhole(live, record))?.steps ?? [];
+    live.takeChanges();
     const { commands } = planTransaction(live.ruleset, actual);
     const wanted = commands.filter((command) => !this.#isSetAside(command));
-    const setAside = await this.#apply({ commands: wanted });
+    const [before, after] = splitAround({ commands: wanted }, steps.length > 0, live.node.ipvs !== undefined);
+    const setAside = [...(await this.#apply(before))];
+    const failedSteps = (await this.#servers?.apply(steps)) ?? [];
+    setAside.push(...(await this.#apply(after)));
     this.#isKnown = true;
     const known = families.filter((family) => actual[family] !== undefined).map((family) => live.ruleset[family]);
-    return { kind: 'full', commands: wanted.length, setAside, ...(await forgetStaleAffinity(this.#kernel, known)) };
+    const forgotten = await forgetStaleAffinity(this.#kernel, known);
+    return { kind: 'full', commands: wanted.length, setAside, steps: steps.length, failedSteps, ...forgotten };
   }
 
   /** Applies what was planned from a reading of the kernel; what it refuses is set aside. */

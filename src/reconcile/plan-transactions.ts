@@ -1,8 +1,9 @@
+import partition from 'lodash-es/partition.js';
 import { chainOnDemand } from '../compile/nftables/spare-chains.ts';
 import { diffTable } from '../diff/nftables.ts';
 import { families, type Family } from '../net/ip.ts';
 import type { Ruleset, Table } from '../ruleset/nftables/ruleset.ts';
-import type { Command, Transaction } from '../ruleset/nftables/transaction.ts';
+import { type Command, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
 
 /** Elements a transaction at most, where it may be cut: nft needs about 1 kB of memory for each. */
 const chunkSize = 20_000;
@@ -29,6 +30,33 @@ export function chunkTransaction(transaction: Transaction, size = chunkSize): re
   const chunks: Transaction[] = structure.length === 0 ? [] : [{ commands: structure }];
   for (let i = 0; i < elements.length; i += size) chunks.push({ commands: elements.slice(i, i + size) });
   return chunks;
+}
+
+/**
+ * What of a companion's transaction goes before the steps of IPVS, and what after them: source ranges, masquerading and rejection are in
+ * place before a virtual server is, and what nobody needs any more goes when it has gone. A table that takes the place of another (of
+ * mode nftables) comes when IPVS is complete; the other way round, IPVS is taken away behind the new table.
+ */
+export function splitAround(
+  transaction: Transaction,
+  hasSteps: boolean,
+  isIpvs: boolean,
+): readonly [before: Transaction, after: Transaction] {
+  const nothing: Transaction = { commands: [] };
+  const { commands } = transaction;
+  if (!hasSteps || !isIpvs) return [transaction, nothing];
+  if (commands.some((command) => command.kind === 'table' && command.verb === 'delete')) return [nothing, transaction];
+  const added = new Set<string>();
+  for (const command of commands)
+    if (command.kind === 'element' && command.verb === 'add') added.add(elementId(command));
+  // An interval may take the place of one that it overlaps, so these stay together.
+  const isLate = (command: Command) =>
+    command.kind === 'element' &&
+    command.verb === 'delete' &&
+    !command.set.flags.includes('interval') &&
+    !added.has(elementId(command));
+  const [late, early] = partition(commands, isLate);
+  return [{ commands: early }, { commands: late }];
 }
 
 /** Up to here a transaction is quick as it is. */

@@ -1,48 +1,88 @@
 import { compile, type Compiled, slotsOfRuleset } from '../compile/nftables/compile.ts';
+import type { LiveRuleset } from '../compile/nftables/live-ruleset.ts';
 import { indexOwners, type OwnerOf } from '../compile/nftables/owners.ts';
+import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ProxyState } from '../model/proxy-state.ts';
 import { families } from '../net/ip.ts';
+import type { Step } from '../ruleset/ipvs/plan.ts';
 import type { Ruleset } from '../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../ruleset/nftables/transaction.ts';
 import { applyTransaction, type ApplyResult } from './apply-transaction.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
-import { planTransaction } from './plan-transactions.ts';
+import { planTransaction, splitAround } from './plan-transactions.ts';
 import { readRuleset } from './read-ruleset.ts';
+import { recordOf, type ServersKeeper } from './servers.ts';
 
 /** What a state asks for, against what a kernel holds. */
 export interface Comparison {
   readonly compiled: Compiled;
   readonly actual: Ruleset;
   readonly transaction: Transaction;
+  /** Mode ipvs, or where it was before. */
+  readonly steps: readonly Step[];
+  readonly servers: ServersKeeper | undefined;
   readonly ownerOf: OwnerOf;
 }
 
-export interface Reconciliation extends Comparison, ApplyResult, Forgotten {}
+export interface Reconciliation extends Comparison, ApplyResult, Forgotten {
+  readonly failedSteps: readonly FailedStep[];
+}
+
+export interface ReconcileOptions {
+  readonly observe?: Observe;
+  /** What keeps IPVS beside the tables, where that is used or was before. */
+  readonly servers?: ServersKeeper | undefined;
+  /** In another mode than ipvs, where that mode left virtual servers: what takes them away. */
+  readonly openLeftovers?: () => Promise<ServersKeeper | undefined>;
+}
 
 /** Times of the parts of a run, in milliseconds. */
 export type Observe = (part: 'read' | 'compile' | 'diff' | 'apply', durationMs: number) => void;
 const unobserved: Observe = () => undefined;
 
 /** Reads the kernel, compiles the state on the slots found there, and says what would have to change. Changes nothing. */
-export async function compareWithKernel(kernel: Kernel, state: ProxyState, observe = unobserved): Promise<Comparison> {
+export async function compareWithKernel(
+  kernel: Kernel,
+  state: ProxyState,
+  options: ReconcileOptions = {},
+): Promise<Comparison> {
+  const { observe = unobserved } = options;
   const lap = stopwatch(observe);
   const actual = await readRuleset(kernel);
   lap('read');
-  const compiled = compile(state, slotsOfRuleset(actual));
+  const live = compile(state, slotsOfRuleset(actual));
   lap('compile');
-  const transaction = planTransaction(compiled.ruleset, actual);
+  const record = recordOf(actual);
+  const servers = options.servers ?? (record.servers.size > 0 ? await options.openLeftovers?.() : undefined);
+  const steps = (await servers?.planWhole(live, record))?.steps ?? [];
+  const transaction = planTransaction(live.ruleset, actual);
   const ownerOf = indexOwners(state.servicePorts);
   lap('diff');
-  return { compiled, actual, transaction, ownerOf };
+  return { compiled: live, actual, transaction, servers, steps, ownerOf };
 }
 
 /** Makes the kernel hold what the state asks for. Doing it again changes nothing. */
-export async function reconcile(kernel: Kernel, state: ProxyState, observe = unobserved): Promise<Reconciliation> {
-  const comparison = await compareWithKernel(kernel, state, observe);
+export async function reconcile(
+  kernel: Kernel,
+  state: ProxyState,
+  options: ReconcileOptions = {},
+): Promise<Reconciliation> {
+  const { observe = unobserved } = options;
+  const comparison = await compareWithKernel(kernel, state, options);
   const lap = stopwatch(observe);
-  const result = await applyTransaction(kernel, comparison.transaction, comparison.ownerOf);
-  const { actual, compiled } = comparison;
+  const { actual, compiled, transaction, servers, steps, ownerOf } = comparison;
+  const [before, after] = splitAround(transaction, steps.length > 0, state.ipvs !== undefined);
+  const first = await applyTransaction(kernel, before, ownerOf);
+  const failedSteps = (await servers?.apply(steps)) ?? [];
+  const last = await applyTransaction(kernel, after, ownerOf);
+  const drained = servers?.hasPending === true ? await drain(kernel, servers, compiled, ownerOf) : undefined;
+  const parts = [first, last, ...(drained === undefined ? [] : [drained])];
+  const result = {
+    applied: parts.flatMap(({ applied }) => applied),
+    setAside: parts.flatMap(({ setAside }) => setAside),
+    steps: [...steps, ...(drained?.steps ?? [])],
+  };
   // A table that was just made, or made anew, remembers nothing.
   const known = families.filter((family) => actual[family] !== undefined);
   const forgotten = await forgetStaleAffinity(
@@ -50,7 +90,17 @@ export async function reconcile(kernel: Kernel, state: ProxyState, observe = uno
     known.map((family) => compiled.ruleset[family]),
   );
   lap('apply');
-  return { ...comparison, ...result, ...forgotten };
+  return { ...comparison, ...result, failedSteps, ...forgotten };
+}
+
+/** What leaves and has no connections (any more) goes at once. */
+async function drain(kernel: Kernel, servers: ServersKeeper, live: LiveRuleset, ownerOf: OwnerOf) {
+  live.takeChanges();
+  const plan = await servers.planPending(live);
+  const transaction = live.takeChanges();
+  const steps = servers.stepsOf(live, plan, transaction);
+  await servers.apply(steps);
+  return { steps, ...(await applyTransaction(kernel, transaction, ownerOf)) };
 }
 
 function stopwatch(observe: Observe) {

@@ -55,6 +55,7 @@ function setUp(minSyncPeriodMs = 0) {
     onQueued: () => events.push('queued'),
     onSynced: ({ kind, commands }) => events.push(`${kind} ${commands > 0 ? 'sent' : 'nothing'}`),
     onFailed: (error) => events.push(`failed: ${error.message}`),
+    onDrained: () => undefined,
     onAudited: ({ wrong }, reason) =>
       events.push(`audit for ${reason}: ${wrong.map(({ place }) => place).join(' ') || 'ok'}`),
     retry: { minMs: 10, maxMs: 20 },

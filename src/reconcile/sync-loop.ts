@@ -22,6 +22,8 @@ export interface SyncLoopOptions<C extends Changes> {
   /** Tried again after retryMs. */
   readonly onFailed: (error: Error, retryMs: number) => void;
   readonly onAudited: (result: AuditResult, reason: string) => void;
+  /** Something that had waited for the end of its connections is gone, or what had failed was tried again. */
+  readonly onDrained: (result: SyncResult) => void;
   /** How long after a failure: doubled each time, up to maxMs. */
   readonly retry?: { readonly minMs: number; readonly maxMs: number };
 }
@@ -42,6 +44,7 @@ export class SyncLoop<C extends Changes> {
   /** Everything there is, until the first run could read the kernel. */
   #first: Map<string, readonly ServicePort[]> | undefined = new Map();
   #auditTimer: NodeJS.Timeout | undefined;
+  #drainTimer: NodeJS.Timeout | undefined;
   #auditing: Promise<void> | undefined;
   #auditReason: string | undefined;
 
@@ -72,6 +75,7 @@ export class SyncLoop<C extends Changes> {
     this.#isStopped = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#auditTimer);
+    clearTimeout(this.#drainTimer);
     while (this.#isRunning) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
@@ -98,17 +102,45 @@ export class SyncLoop<C extends Changes> {
       this.#failures = 0;
       this.#options.onSynced(result, changes, performance.now() - start);
       this.#scheduleAudit();
+      this.#scheduleDrain();
     } catch (error) {
       this.#failures++;
-      const retryMs =
-        Math.min(this.#retry.minMs * 2 ** (this.#failures - 1), this.#retry.maxMs) * (0.75 + Math.random() / 4);
+      const retryMs = this.#retryLater();
       this.#options.onFailed(error instanceof Error ? error : new Error(String(error)), retryMs);
-      this.#isQueued = true;
-      this.#schedule(retryMs);
     } finally {
       this.#isRunning = false;
       this.#lastEndMs = performance.now();
       if (this.#isQueued && this.#failures === 0) this.#scheduleRun();
+    }
+  }
+
+  /** Gives in how many milliseconds. */
+  #retryLater(): number {
+    const { minMs, maxMs } = this.#retry;
+    const retryMs = Math.min(minMs * 2 ** (this.#failures - 1), maxMs) * (0.75 + Math.random() / 4);
+    this.#isQueued = true;
+    this.#schedule(retryMs);
+    return retryMs;
+  }
+
+  /** Looks from time to time whether connections have ended that something waits for, and tries again what failed. */
+  #scheduleDrain(): void {
+    if (this.#drainTimer !== undefined || this.#isStopped || !this.#options.keeper.hasPending) return;
+    this.#drainTimer = setTimeout(() => {
+      this.#drainTimer = undefined;
+      void this.#drain();
+    }, drainPeriodMs).unref();
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      if (this.#isStopped) return;
+      const result = await this.#options.keeper.drain();
+      if (result.steps > 0) this.#options.onDrained(result);
+    } catch (error) {
+      this.#options.onFailed(error instanceof Error ? error : new Error(String(error)), drainPeriodMs);
+    } finally {
+      this.#scheduleDrain();
     }
   }
 
@@ -154,3 +186,6 @@ export class SyncLoop<C extends Changes> {
 
 /** How long changes are gathered at least: what one packet from the API server holds belongs together. */
 const gatherMs = 5;
+
+/** kube-proxy looks once a minute; a look costs one run of ipvsadm, and only where something is leaving. */
+const drainPeriodMs = 5_000;

@@ -2,7 +2,7 @@ import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
 import { concat, type Expression, goto, payload, type Statement } from '../../ruleset/nftables/expression.ts';
 import type { Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
-import { affinityMap, endpointMap, fields, type FrontendShape, type ListName, lists, shapes } from './names.ts';
+import { affinityMap, endpointMap, fields, type FrontendShape, type ListName, shapes } from './names.ts';
 
 /**
  * A balancing chain draws a slot and sends the connection to the endpoint in it. There is one for each number of endpoints that some
@@ -63,10 +63,10 @@ function endpointKey(family: Family, shape: FrontendShape, protocol: Protocol, m
 }
 
 /** frontend . slot : endpoint, for each kind of list and protocol. */
-export function endpointMapDeclarations(family: Family): readonly SetDeclaration[] {
+export function endpointMapDeclarations(family: Family, of: readonly ListName[]): readonly SetDeclaration[] {
   return protocols.flatMap((protocol) =>
     shapes.flatMap((shape) =>
-      lists.map((list) => ({
+      of.map((list) => ({
         name: endpointMap(shape, list, protocol),
         // Only the type counts here; each chain has a modulus of its own in its rule.
         key: endpointKey(family, shape, protocol, 2),

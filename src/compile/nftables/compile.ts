@@ -1,17 +1,11 @@
 import type { ProxyState } from '../../model/proxy-state.ts';
-import type { Family } from '../../net/ip.ts';
 import type { Ruleset, Table } from '../../ruleset/nftables/ruleset.ts';
-import { compareServicePorts, type Conflict } from './claims.ts';
+import { compareServicePorts } from './claims.ts';
 import { type FamilySlots, LiveRuleset, noSlots } from './live-ruleset.ts';
 import { slotsOfElements, type Slots } from './slots.ts';
 
-export interface Compiled {
-  readonly ruleset: Readonly<Record<Family, Table>>;
-  /** What the next compile takes, so that endpoints keep their slots. */
-  readonly slots: FamilySlots;
-  /** Frontends that two services claim: the loser is left out. */
-  readonly conflicts: readonly Conflict[];
-}
+/** What compile gives; in mode ipvs with virtual servers, whose companions the tables are. */
+export type Compiled = LiveRuleset;
 
 /**
  * The ruleset that makes the kernel do what the state asks: both tables with all their chains, sets and elements.
@@ -20,12 +14,7 @@ export interface Compiled {
  * depend on the past (see slots.ts). Cost grows with services and endpoints linearly.
  */
 export function compile(state: ProxyState, previous: FamilySlots = noSlots): Compiled {
-  const { ruleset, slots, conflicts } = new LiveRuleset(
-    state,
-    [...state.servicePorts].sort(compareServicePorts),
-    previous,
-  );
-  return { ruleset, slots, conflicts };
+  return new LiveRuleset(state, [...state.servicePorts].sort(compareServicePorts), previous);
 }
 
 /** The slots that the kernel's tables hold. */

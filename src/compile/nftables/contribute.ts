@@ -1,3 +1,4 @@
+import isEqual from 'lodash-es/isEqual.js';
 import sortedUniq from 'lodash-es/sortedUniq.js';
 import { categorizeEndpoints, type CategorizedEndpoints } from '../../model/categorize-endpoints.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
@@ -6,6 +7,7 @@ import type { NodeState } from '../../model/proxy-state.ts';
 import type { ServicePort } from '../../model/service-port.ts';
 import { cidrContains, disjointCidrs, hostCidr, printCidr } from '../../net/cidr.ts';
 import type { Family } from '../../net/ip.ts';
+import { contributeServers } from '../ipvs/servers.ts';
 import { learningChain, learningChainName } from './affinity.ts';
 import { frontendKey } from './claims.ts';
 import { Contribution } from './contribution.ts';
@@ -47,7 +49,8 @@ export function contributeServicePort(
   };
   for (const frontend of frontendsOf(servicePort)) {
     if (!isOwner(frontend)) continue;
-    addFrontend(contribution, frontend, categorized, balanced);
+    const serves = addFrontend(contribution, frontend, categorized, balanced, node.ipvs === undefined);
+    if (node.ipvs !== undefined) contributeServers(contribution, node, node.ipvs, frontend, serves);
     if (frontend.kind === 'load-balancer-ip') addSourceRanges(contribution, frontend, node);
   }
   return contribution;
@@ -60,18 +63,20 @@ function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
 
 type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
 
+/** Gives the endpoints that new connections to the frontend go to, short circuits aside. `isWhole`: nobody else balances them. */
 function addFrontend(
   contribution: Contribution,
   frontend: Frontend,
   categorized: CategorizedEndpoints,
   balanced: Balanced,
-): void {
+  isWhole: boolean,
+): readonly string[] {
   const { protocol, port, ip, servicePort } = frontend;
   const shape = ip === undefined ? 'nodeport' : 'ip';
   const key = frontendKey(frontend);
   if (!categorized.hasAnyEndpoints) {
     contribution.add(maps.noEndpoint[shape], key, 'goto reject-chain');
-    return;
+    return [];
   }
   const isExternal = frontend.kind !== 'cluster-ip';
   const slotKey = ip === undefined ? String(port) : `${ip} . ${port}`;
@@ -80,21 +85,22 @@ function addFrontend(
     contribution.balance(slotKey, balanced[list], { shape, list, protocol, hasAffinity: timeoutSeconds !== undefined });
 
   const list = frontend.policy === 'Local' ? 'local' : 'cluster';
-  if (balanced[list].length > 0) contribution.add(maps.service[shape], key, verdict(list));
-  else {
+  if (balanced[list].length === 0) {
     contribution.add(maps.noEndpoint[shape], key, 'drop');
     // Ends the search: the address may be the node's, and the port another service's node port.
-    if (isExternal && shape === 'ip') contribution.add(maps.service.ip, key, 'return');
-  }
+    if (isWhole && isExternal && shape === 'ip') contribution.add(maps.service.ip, key, 'return');
+  } else if (isWhole) contribution.add(maps.service[shape], key, verdict(list));
+  const isLocalPolicy = frontend.policy === 'Local';
+  const hasShortCircuit = isExternal && isLocalPolicy && (isWhole || !isEqual(balanced.cluster, balanced.local));
+  if (hasShortCircuit) contribution.add(maps.shortCircuit[shape], key, verdict('cluster'));
   if (isExternal) {
-    const isLocalPolicy = frontend.policy === 'Local';
-    if (isLocalPolicy) contribution.add(maps.shortCircuit[shape], key, verdict('cluster'));
     contribution.add(maps.masquerade[shape], key, `goto ${isLocalPolicy ? 'masquerade-node' : 'masquerade-always'}`);
   }
-  if (timeoutSeconds !== undefined) {
+  if (timeoutSeconds !== undefined && (isWhole || hasShortCircuit)) {
     contribution.addChain(learningChain(contribution.family, protocol, timeoutSeconds));
     contribution.add(maps.affinity[shape], key, `goto ${learningChainName(protocol, timeoutSeconds)}`);
   }
+  return balanced[list];
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Family } from '../../net/ip.ts';
 import type { Chain } from '../../ruleset/nftables/ruleset.ts';
 import { type BalancingChain, balancingChain, balancingChainName } from './balancing.ts';
 import { endpointMap } from './names.ts';
+import type { ContributedServer } from '../ipvs/contributed-server.ts';
 import { assignSlots, type Slots } from './slots.ts';
 
 export interface ContributedElement {
@@ -26,6 +27,8 @@ export class Contribution {
   readonly elements: ContributedElement[] = [];
   readonly chains = new Map<string, Chain>();
   readonly slots: ContributedSlots[] = [];
+  /** Mode ipvs only. */
+  readonly servers: ContributedServer[] = [];
   readonly #previous: Slots;
 
   constructor(family: Family, previous: Slots) {

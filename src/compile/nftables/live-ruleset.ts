@@ -1,11 +1,13 @@
 import type { NodeState } from '../../model/proxy-state.ts';
 import { servicePortName, type ServicePort } from '../../model/service-port.ts';
-import { families, type Family } from '../../net/ip.ts';
+import { families, type Family, familyOf, type Ip } from '../../net/ip.ts';
+import type { VirtualServer } from '../../ruleset/ipvs/virtual-server.ts';
 import type { Ruleset, Table } from '../../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../../ruleset/nftables/transaction.ts';
+import { LiveServers } from '../ipvs/live-servers.ts';
 import { Claims, type Conflict } from './claims.ts';
 import { contributeNode, contributeServicePort } from './contribute.ts';
-import type { Contribution } from './contribution.ts';
+import { Contribution } from './contribution.ts';
 import { LiveTable } from './live-table.ts';
 import { sets } from './names.ts';
 import { frontendOfElement } from './owners.ts';
@@ -29,6 +31,9 @@ export type ServiceChanges = ReadonlyMap<string, readonly ServicePort[]>;
  */
 export class LiveRuleset {
   readonly node: NodeState;
+  /** Mode ipvs: virtual servers; the tables are their companions there. */
+  readonly servers = new LiveServers();
+  readonly #draining = new Map<string, Contribution>();
   readonly #families: Readonly<Record<Family, LiveFamily>>;
 
   /** `existing`: what is in the kernel, of which chains made on demand are kept. */
@@ -39,7 +44,8 @@ export class LiveRuleset {
     existing: Ruleset = {},
   ) {
     this.node = node;
-    this.#families = { ip: new LiveFamily(node, 'ip', previous.ip), ip6: new LiveFamily(node, 'ip6', previous.ip6) };
+    const family = (name: Family) => new LiveFamily(node, name, previous[name], this.servers);
+    this.#families = { ip: family('ip'), ip6: family('ip6') };
     for (const family of families) {
       for (const name of existing[family]?.chains.keys() ?? []) {
         const chain = chainOnDemand(family, name);
@@ -55,6 +61,26 @@ export class LiveRuleset {
     for (const family of families) this.#families[family].change(changes);
   }
 
+  /**
+   * Mode ipvs: virtual servers that stay for a while though no service asks for them, all of them, by key. The companion table goes on
+   * to name them and their addresses as ours.
+   */
+  drain(servers: ReadonlyMap<string, VirtualServer>): void {
+    for (const [key, contribution] of this.#draining) {
+      if (servers.has(key)) continue;
+      this.#draining.delete(key);
+      this.#families[contribution.family].table.remove(contribution);
+    }
+    for (const [key, server] of servers) {
+      if (this.#draining.has(key)) continue;
+      const contribution = new Contribution(familyOf(server.ip), noSlots.ip);
+      contribution.add(sets.virtualServers, key);
+      if (this.node.ipvs?.interfaceIps.includes(server.ip) === false) contribution.add(sets.boundIps, server.ip);
+      this.#draining.set(key, contribution);
+      this.#families[contribution.family].table.add(contribution);
+    }
+  }
+
   /** What was changed since the last time, in one transaction. */
   takeChanges(): Transaction {
     return { commands: families.flatMap((family) => this.#families[family].table.takeChanges()) };
@@ -66,6 +92,11 @@ export class LiveRuleset {
 
   get slots(): FamilySlots {
     return { ip: this.#families.ip.table.slots, ip6: this.#families.ip6.table.slots };
+  }
+
+  /** Mode ipvs: services' addresses that are to be on our interface. */
+  get boundIps(): readonly Ip[] {
+    return families.flatMap((family) => [...(this.ruleset[family].elements.get(sets.boundIps)?.keys() ?? [])] as Ip[]);
   }
 
   /** Frontends that two services claim: the loser is left out. */
@@ -97,14 +128,16 @@ class LiveFamily {
   readonly table: LiveTable;
   readonly claims = new Claims();
   readonly #node: NodeState;
+  readonly #servers: LiveServers;
   /** The contributions of each Service, by `namespace/name`. */
   readonly #services = new Map<string, ReadonlyMap<ServicePort, Contribution>>();
   /** Whose a cluster IP or health check port is. */
   readonly #names = new Map<string, string>();
   #previous: Slots;
 
-  constructor(node: NodeState, family: Family, previous: Slots) {
+  constructor(node: NodeState, family: Family, previous: Slots, servers: LiveServers) {
     this.#node = node;
+    this.#servers = servers;
     this.#previous = previous;
     this.table = new LiveTable(family, skeletonSets(node, family), skeletonChains(node, family));
     this.table.add(contributeNode(node, family));
@@ -142,6 +175,7 @@ class LiveFamily {
     for (const service of leaving.keys()) {
       for (const [servicePort, contribution] of this.#services.get(service) ?? []) {
         this.table.remove(contribution);
+        this.#servers.remove(contribution.servers);
         this.#names.delete(servicePort.clusterIp);
         this.#names.delete(String(servicePort.healthCheckNodePort));
       }
@@ -154,6 +188,7 @@ class LiveFamily {
         const contribution = contributeServicePort(this.#node, servicePort, isOwner, slots);
         contributions.set(servicePort, contribution);
         this.table.add(contribution);
+        this.#servers.add(contribution.servers);
         const name = servicePortName(servicePort);
         this.#names.set(servicePort.clusterIp, name);
         if (servicePort.healthCheckNodePort !== undefined)

@@ -5,8 +5,14 @@ import type { Contribution } from './contribution.ts';
 import { sets } from './names.ts';
 import type { MapSlots, Slots } from './slots.ts';
 
-/** Sets of which several service ports may contribute the same element: a Service's ports share its cluster IP, services share pods. */
-const sharedSets: ReadonlySet<string> = new Set([sets.clusterIps, sets.hairpin, sets.healthCheckNodePorts]);
+/** Sets of which several service ports may contribute the same element: a Service's ports share its addresses, services share pods. */
+const sharedSets: ReadonlySet<string> = new Set([
+  sets.clusterIps,
+  sets.hairpin,
+  sets.healthCheckNodePorts,
+  sets.virtualServers,
+  sets.boundIps,
+]);
 
 /**
  * A table as it should be: the sum of contributions. They come and go, and what that changed can be asked for as commands; both cost

@@ -12,6 +12,10 @@ export const sets = {
   firewallIps: 'firewall-ips',
   firewallSources: 'firewall-sources',
   healthCheckNodePorts: 'health-check-nodeports',
+  /** Mode ipvs: what of IPVS is ours, for whoever comes after us to know. */
+  virtualServers: 'ipvs-servers',
+  /** Mode ipvs: services' addresses on our interface. */
+  boundIps: 'ipvs-ips',
 } as const;
 
 /** Maps that exist once for frontends with an address and once for node ports. */

@@ -33,7 +33,7 @@ export function indexOwners(...states: readonly (readonly ServicePort[])[]): Own
 }
 
 const endpointMapName = /^(nodeport-)?(?:cluster|local)-endpoints-(tcp|udp|sctp)$/;
-const unowned: readonly string[] = [sets.hairpin, sets.podCidrs, sets.serviceCidrs, sets.nodePortIps];
+const unowned: readonly string[] = [sets.hairpin, sets.podCidrs, sets.serviceCidrs, sets.nodePortIps, sets.boundIps];
 
 /** The frontend that an element speaks of, in the form of frontendKey; a cluster IP or health check port as it stands. */
 export function frontendOfElement(set: string, key: string): string | undefined {

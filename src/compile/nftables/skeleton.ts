@@ -13,7 +13,7 @@ import {
 import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
 import { endpointMapDeclarations } from './balancing.ts';
-import { fields, type FrontendShape, maps, sets } from './names.ts';
+import { fields, type FrontendShape, lists, maps, sets } from './names.ts';
 
 /*
  * The part of a table that is the same whatever services there are: where packets enter, and what is asked of them in which order.
@@ -26,6 +26,13 @@ import { fields, type FrontendShape, maps, sets } from './names.ts';
  * Source ranges stand before destination NAT, since they are about the load balancer's address. What has no endpoint stands after it,
  * so that a connection which services sent on its way is not dropped there: its destination is an endpoint by then (which a service
  * range must not cover).
+ *
+ * In mode ipvs this is the companion of IPVS, which stands between output -99 and 0, and behind input 0 and 98: it takes services'
+ * packets as if they were the node's own, translates them and sends them out again.
+ *
+ *   from outside, pods   prerouting -110, -100             input 0           (IPVS)   input 110       postrouting 99, 100
+ *   from the node        output -110, -100, -99   (IPVS)   output 0                                   postrouting 99, 100
+ *                        source ranges, policy Local       no endpoints               other ports     masquerade
  */
 
 const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
@@ -81,15 +88,18 @@ export function skeletonChains(state: NodeState, family: Family): readonly Chain
     ...filterChains(state, family),
     ...serviceChains(state, family),
     ...masqueradeChains(state, family),
-    ...baseChains(),
+    ...(state.ipvs === undefined ? [] : [boundIpsCheck(family)]),
+    ...baseChains(state.ipvs !== undefined),
   ];
 }
 
-function baseChains(): readonly Chain[] {
-  const check = (name: string) => rule(newConnection, jump(name));
+const check = (name: string) => rule(newConnection, jump(name));
+
+function baseChains(isIpvs: boolean): readonly Chain[] {
   const learn = rule(newConnection, wasTranslated, jump('learn-affinity'));
   const reachable = [check('service-endpoints-check'), check('cluster-ips-check')];
   return [
+    ...(isIpvs ? aroundIpvs() : []),
     base('filter-prerouting-pre-dnat', 'filter', 'prerouting', -110, check('firewall-check')),
     base('filter-output-pre-dnat', 'filter', 'output', -110, check('firewall-check')),
     base('nat-prerouting', 'nat', 'prerouting', -100, rule(jump('services'))),
@@ -107,8 +117,33 @@ function baseChains(): readonly Chain[] {
     base('filter-forward', 'filter', 'forward', 0, ...reachable),
     base('filter-output', 'filter', 'output', 0, ...reachable),
     base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learn),
-    base('nat-postrouting', 'nat', 'postrouting', 100, rule(wasTranslated, jump('masquerading'))),
+    // IPVS leaves no mark on a connection: the address that it was sent to must tell.
+    base('nat-postrouting', 'nat', 'postrouting', 100, rule(isIpvs ? [] : wasTranslated, jump('masquerading'))),
   ];
+}
+
+/** What is asked just before IPVS of packets from the node, and just after it of what it did not take. */
+function aroundIpvs(): readonly Chain[] {
+  return [
+    base(
+      'filter-output-pre-ipvs',
+      'filter',
+      'output',
+      -99,
+      check('nodeport-endpoints-check'),
+      check('service-endpoints-check'),
+    ),
+    base('filter-input-post-ipvs', 'filter', 'input', 110, check('ipvs-ips-check')),
+  ];
+}
+
+/** Services' addresses are the node's own in mode ipvs, and so would be reached whatever listens on all of its addresses. */
+function boundIpsCheck(family: Family): Chain {
+  const { daddr } = fields(family);
+  return chain(
+    'ipvs-ips-check',
+    explained('a port that no service has', match(daddr, '==', `@${sets.boundIps}`), { kind: 'reject', family }),
+  );
 }
 
 function filterChains(state: NodeState, family: Family): readonly Chain[] {
@@ -168,7 +203,7 @@ function dispatch(state: NodeState, family: Family, shape: FrontendShape): reado
       match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'),
       shortCircuit,
     ),
-    rule({ kind: 'vmap', key, map: maps.service[shape] }),
+    ...(state.ipvs === undefined ? [rule({ kind: 'vmap', key, map: maps.service[shape] })] : []),
   ];
 }
 
@@ -198,6 +233,10 @@ function masqueradeChains(state: NodeState, family: Family): readonly Chain[] {
     ),
     chain(
       'masquerading',
+      // The kernel takes a service's address, since that is on an interface, as the node's own when the node connects to it.
+      ...(state.ipvs === undefined
+        ? []
+        : [explained('the node, by a service’s address', match(saddr, '==', `@${sets.boundIps}`), masquerade)]),
       explained(
         'hairpin: an endpoint that reaches itself',
         match(concat(saddr, daddr), '==', `@${sets.hairpin}`),
@@ -215,6 +254,7 @@ function parts(expression: Expression): readonly Expression[] {
 }
 
 export function skeletonSets(state: NodeState, family: Family): readonly SetDeclaration[] {
+  const isIpvs = state.ipvs !== undefined;
   const { saddr, daddr, frontend, originalFrontend } = fields(family);
   const set = (
     name: string,
@@ -238,7 +278,7 @@ export function skeletonSets(state: NodeState, family: Family): readonly SetDecl
     ...(state.nodePortAddresses[family].kind === 'some'
       ? [set(sets.nodePortIps, daddr, 'addresses that answer on node ports')]
       : []),
-    ...endpointMapDeclarations(family),
+    ...endpointMapDeclarations(family, isIpvs ? ['cluster'] : lists),
     ...affinityMapDeclarations(family),
     set(sets.hairpin, concat(saddr, daddr), 'endpoints on this node, as client and server at once'),
     set(
@@ -251,7 +291,12 @@ export function skeletonSets(state: NodeState, family: Family): readonly SetDecl
     ...originalVerdicts(maps.masquerade, 'external frontends, after destination NAT'),
     ...originalVerdicts(maps.affinity, 'frontends with session affinity'),
     ...verdicts(maps.shortCircuit, 'as service-*, for pods and the node, external policy Local'),
-    ...verdicts(maps.service, 'where a new connection goes'),
+    ...(isIpvs
+      ? [
+          set(sets.virtualServers, frontend.ip, 'virtual servers of IPVS that are ours'),
+          set(sets.boundIps, daddr, 'services’ addresses on our interface'),
+        ]
+      : verdicts(maps.service, 'where a new connection goes')),
     ...verdicts(maps.noEndpoint, 'reject: no endpoints; drop: none on this node'),
     set(sets.healthCheckNodePorts, payload('tcp', 'dport'), 'health checks of load balancers'),
     set(sets.clusterIps, daddr, 'cluster IPs in use'),

@@ -1,6 +1,8 @@
 import { cidrContains, parseCidr } from '../../net/cidr.ts';
 import { familyOf, type Ip } from '../../net/ip.ts';
+import type { Port } from '../../net/port.ts';
 import type { Protocol } from '../../net/protocol.ts';
+import { type RealServer, realServerKey, type VirtualServer, virtualServerKey } from '../ipvs/virtual-server.ts';
 import type { Expression, Rule, Statement } from './expression.ts';
 import { type BaseChain, type Chain, elementsOf, type Ruleset, type Table } from './ruleset.ts';
 
@@ -17,14 +19,16 @@ export interface Packet {
 /** What is around the tables: addresses of the node, and what the kernel's dynamic maps remember (written to as packets pass). */
 export interface Surroundings {
   readonly localAddresses: ReadonlySet<string>;
+  /** Mode ipvs; the addresses of our interface are local then. */
+  readonly servers?: { get(key: string): VirtualServer | undefined };
   readonly memory?: Map<string, Map<string, string>>;
 }
 
-/** A rule that said something about the packet. */
+/** A rule that said something about the packet, or the virtual server that took it (then `rule` is absent). */
 export interface TraceStep {
   readonly hook: string;
   readonly chain: string;
-  readonly rule: Rule;
+  readonly rule?: Rule;
   /** In a map, what was looked up and found: `10.96.0.10 . udp . 53 : goto cluster-udp-2`. */
   readonly element?: string;
 }
@@ -35,6 +39,8 @@ export interface TraceOutcome {
   readonly destination: Ip;
   readonly port: number;
   readonly isMasqueraded: boolean;
+  /** The virtual server that chose the destination, if one did. */
+  readonly server?: VirtualServer;
   readonly steps: readonly TraceStep[];
 }
 
@@ -51,6 +57,9 @@ export function tracePacket(ruleset: Ruleset, packet: Packet, surroundings: Surr
   return outcomes;
 }
 
+/** Where IPVS stands (NF_IP_PRI_NAT_SRC - 1 and NF_IP_PRI_NAT_DST + 2 in Linux' ip_vs_core.c). */
+const ipvsPriorities: Readonly<Partial<Record<BaseChain['hook'], number>>> = { input: 99, output: -98 };
+
 /** undefined: go on with the next rule, or after the end of a chain with the next chain. */
 type Verdict = 'accept' | 'drop' | 'reject' | 'end-of-chain' | undefined;
 
@@ -65,6 +74,7 @@ class Walk {
   #port: number;
   #isTranslated = false;
   #isMasqueraded = false;
+  #server: VirtualServer | undefined;
   #hook = '';
   #element: string | undefined;
   /** Slots there are to draw from, 1 until a rule draws. */
@@ -86,6 +96,7 @@ class Walk {
       destination: this.#destination,
       port: this.#port,
       isMasqueraded: this.#isMasqueraded,
+      ...(this.#server === undefined ? {} : { server: this.#server }),
       steps: this.#steps,
     };
   }
@@ -95,21 +106,78 @@ class Walk {
     const isFromNode = this.#packet.device === undefined;
     const first = this.#enter(isFromNode ? 'output' : 'prerouting');
     if (first !== undefined) return first;
-    const isLocal = this.#isLocal(this.#destination);
-    if (!isFromNode) return isLocal ? this.#enter('input') : (this.#enter('forward') ?? this.#enter('postrouting'));
-    // The node to itself: out through lo and in again. Its NAT is settled by then, so only filters see it a second time.
-    return this.#enter('postrouting') ?? (isLocal ? this.#enter('input') : undefined);
+    if (isFromNode) return this.#leave();
+    if (!this.#isLocal(this.#destination)) return this.#enter('forward') ?? this.#enter('postrouting');
+    const verdict = this.#enter('input');
+    // IPVS sends it out again.
+    return verdict !== undefined || this.#isLocal(this.#destination) ? verdict : this.#leave();
   }
 
+  /** The node to itself: out through lo and in again. Its NAT is settled by then, so only filters see it a second time. */
+  #leave(): Verdict {
+    const verdict = this.#enter('postrouting');
+    return verdict === undefined && this.#isLocal(this.#destination) ? this.#enter('input') : verdict;
+  }
+
+  /** Through the chains of a hook in the order of their priorities, and IPVS among them. */
   #enter(hook: BaseChain['hook']): Verdict {
     this.#hook = hook;
+    const priorityOf = ({ base }: Chain) => base?.priority ?? 0;
     const chains = [...(this.#table?.chains.values() ?? [])].filter((chain) => chain.base?.hook === hook);
-    chains.sort((a, b) => (a.base?.priority ?? 0) - (b.base?.priority ?? 0));
+    chains.sort((a, b) => priorityOf(a) - priorityOf(b));
+    const ipvsPriority = ipvsPriorities[hook];
+    const isBefore = (chain: Chain) => ipvsPriority === undefined || priorityOf(chain) < ipvsPriority;
+    const verdict = this.#runAll(chains.filter(isBefore));
+    if (verdict !== undefined || ipvsPriority === undefined) return verdict;
+    if (this.#server === undefined && this.#balance(hook) && !this.#isLocal(this.#destination)) {
+      // Out through the output hook, from the start; its NAT is settled by then.
+      this.#hook = 'output';
+      return hook === 'input' || hook === 'output' ? this.#runAll(this.#outputFilters()) : undefined;
+    }
+    return this.#runAll(chains.filter((chain) => !isBefore(chain)));
+  }
+
+  #outputFilters(): readonly Chain[] {
+    return [...(this.#table?.chains.values() ?? [])].filter(
+      ({ base }) => base?.hook === 'output' && base.type === 'filter',
+    );
+  }
+
+  #runAll(chains: readonly Chain[]): Verdict {
     for (const chain of chains) {
       const verdict = this.#runChain(chain);
       if (verdict === 'drop' || verdict === 'reject') return verdict;
     }
     return undefined;
+  }
+
+  /** True if a virtual server takes the packet: IPVS knows the connection from then on. */
+  #balance(hook: BaseChain['hook']): boolean {
+    const { protocol, source } = this.#packet;
+    const id = { ip: this.#destination, protocol, port: this.#port as Port };
+    const key = virtualServerKey(id);
+    const server = this.#around.servers?.get(key);
+    const realServers = [...(server?.realServers.values() ?? [])].filter(({ weight }) => weight > 0);
+    if (server === undefined || realServers.length === 0) return false;
+    const remembered = this.#rememberedClients();
+    const client = `${source} . ${key}`;
+    const before = server.realServers.get(remembered.get(client) ?? '');
+    const isSticky = server.persistenceSeconds !== undefined;
+    if (!isSticky || before === undefined) this.slots = realServers.length;
+    const chosen = (isSticky ? before : undefined) ?? realServers[this.#slot % realServers.length];
+    if (isSticky) remembered.set(client, realServerKey(chosen));
+    this.#server = server;
+    this.#destination = chosen.ip;
+    this.#port = chosen.port;
+    this.#steps.push({ hook, chain: 'IPVS', element: `${key} : ${realServerKey(chosen)}` });
+    return true;
+  }
+
+  #rememberedClients(): Map<string, string> {
+    const memory = this.#around.memory ?? new Map<string, Map<string, string>>();
+    const clients = memory.get('IPVS') ?? new Map<string, string>();
+    memory.set('IPVS', clients);
+    return clients;
   }
 
   #runChain(chain: Chain): Verdict {

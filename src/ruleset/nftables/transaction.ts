@@ -33,6 +33,11 @@ export interface ElementCommand {
   readonly value: string;
 }
 
+/** Tells elements apart: `ip hairpin-connections 10.244.1.5 . 10.244.1.5`. */
+export function elementId({ family, set, key }: ElementCommand): string {
+  return `${family} ${set.name} ${key}`;
+}
+
 /** A change that the kernel makes as a whole or not at all. */
 export interface Transaction {
   readonly commands: readonly Command[];
