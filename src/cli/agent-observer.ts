@@ -68,6 +68,7 @@ export function observeAgent({ metrics, health, reporter, events }: ObserverOpti
       // What happened before we started says nothing about us.
       for (const { family, atMs } of triggers)
         if (atMs >= startMs) metrics.networkProgrammed(family, Math.max(0, nowMs - atMs) / 1000);
+      metrics.ipvsSteps(result.steps, result.failedSteps.length);
       metrics.changesPending('service', 0);
       metrics.changesPending('endpoint', 0);
       metrics.setAsideServices(keeper.setAsideCount);
@@ -82,6 +83,8 @@ export function observeAgent({ metrics, health, reporter, events }: ObserverOpti
         void serviceHealth.sync(tally.health, addresses);
       }
     },
+
+    drained: ({ steps, failedSteps }) => metrics.ipvsSteps(steps, failedSteps.length),
 
     failed() {
       for (const family of families) metrics.syncFailed(family);

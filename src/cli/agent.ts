@@ -1,5 +1,6 @@
 import isEqual from 'lodash-es/isEqual.js';
 import { readNodeAddresses } from '../kernel/node-addresses.ts';
+import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
 import { families, type Family, familyName, type Ip } from '../net/ip.ts';
@@ -28,6 +29,8 @@ export interface AgentObserver {
   /** Something waits to be programmed. */
   queued(): void;
   synced(result: SyncResult, changes: SourceChanges, durationMs: number, keeper: Keeper): void;
+  /** Mode ipvs: what had waited was done, as far as it could be. */
+  drained(result: SyncResult): void;
   failed(error: Error): void;
   audited(result: AuditResult, reason: string): void;
   foreignChange(): void;
@@ -72,6 +75,7 @@ export class Agent {
   #cleaning: Promise<void> | undefined;
   #nodeAddresses: readonly Ip[];
   #conflicts: readonly Conflict[] = [];
+  #failedSteps: readonly FailedStep[] = [];
   #addressTimer: NodeJS.Timeout | undefined;
   #unwatchKernel: () => void = () => undefined;
 
@@ -97,7 +101,10 @@ export class Agent {
       onSynced: (...args) => this.#synced(...args),
       onFailed: (error, retryMs) => this.#failed(error, retryMs),
       onAudited: (...args) => this.#audited(...args),
-      onDrained: (result) => reportFailedSteps(reporter, result.failedSteps, this.#ownerOf),
+      onDrained: (result) => {
+        this.#reportFailedSteps(result);
+        options.observer.drained(result);
+      },
     });
     const onSynced = () => {
       options.observer.sourceSynced();
@@ -151,7 +158,7 @@ export class Agent {
       );
     }
     reportSetAside(reporter, result.setAside);
-    reportFailedSteps(reporter, result.failedSteps, this.#ownerOf);
+    this.#reportFailedSteps(result);
     if (result.forgetError !== undefined)
       reporter.warn(`remembered session affinity could not be cleaned up: ${result.forgetError.message}`);
     if (result.kind === 'full') {
@@ -171,6 +178,13 @@ export class Agent {
   }
 
   readonly #ownerOf: OwnerOf = (family, set, key) => this.keeper.live?.ownerOf(family, set, key);
+
+  /** What fails again and again is said once. */
+  #reportFailedSteps({ failedSteps }: SyncResult): void {
+    const isNew = ({ step }: FailedStep) => !this.#failedSteps.some((known) => isEqual(known.step, step));
+    reportFailedSteps(this.#options.reporter, failedSteps.filter(isNew), this.#ownerOf);
+    this.#failedSteps = failedSteps;
+  }
 
   #reportConflicts(): void {
     const conflicts = this.keeper.live?.conflicts ?? [];

@@ -111,11 +111,9 @@ export function planServers(
   const coming = [...wanted].filter((ip) => !own.has(ip));
   const going = [...own].filter((ip) => !wanted.has(ip) && (judgement.ownsInterface || judgement.record.ips.has(ip)));
   const addresses = addressSteps(coming, going, actual, judgement);
-  const last: Step[] = [];
   // In another mode than ipvs nothing is left to be there for.
-  if (!judgement.ownsInterface && own.size > 0 && addresses.going.length === own.size)
-    last.push({ kind: 'interface', verb: 'delete' });
-  return { ...plan, isWhole: true, steps: [...addresses.coming, ...plan.steps, ...addresses.going, ...last] };
+  const last = judgement.ownsInterface ? addresses.going : addressRemoval(going, own);
+  return { ...plan, isWhole: true, steps: [...addresses.coming, ...plan.steps, ...last] };
 }
 
 /** What takes away all that is ours at once, and the interface if nothing of others is on it. */
@@ -128,9 +126,13 @@ export function planRemoval(
   for (const [key, server] of servers)
     if (record.servers.has(key)) steps.push({ kind: 'virtual-server', verb: 'delete', server: idOf(server) });
   const ips = [...own].filter((ip) => record.ips.has(ip));
-  for (const ip of ips) steps.push({ kind: 'address', verb: 'delete', ip });
-  if (own.size > 0 && ips.length === own.size) steps.push({ kind: 'interface', verb: 'delete' });
-  return steps;
+  return [...steps, ...addressRemoval(ips, own)];
+}
+
+/** With all its addresses the interface goes at once; one by one, ten thousand of IPv6 take the kernel minutes. */
+function addressRemoval(going: readonly Ip[], own: ReadonlySet<Ip>): readonly Step[] {
+  if (own.size > 0 && going.length === own.size) return [{ kind: 'interface', verb: 'delete' }];
+  return going.map((ip) => ({ kind: 'address', verb: 'delete', ip }));
 }
 
 /** Addresses that another interface holds are not put on ours. */

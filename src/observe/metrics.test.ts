@@ -43,6 +43,8 @@ describe('metrics', () => {
       'vipmap_elements{family="IPv6"} 0',
       'vipmap_endpoints 0',
       'vipmap_foreign_changes_total 0',
+      'vipmap_ipvs_steps_total{result="done"} 0',
+      'vipmap_ipvs_steps_total{result="failed"} 0',
       'vipmap_services 0',
       'vipmap_set_aside_services 0',
       'vipmap_source_synced 0',

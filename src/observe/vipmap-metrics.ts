@@ -16,6 +16,8 @@ export interface VipmapMetrics {
   /** Somebody else changed our tables. */
   foreignChangeSeen(): void;
   setAsideServices(count: number): void;
+  /** Mode ipvs: changes to virtual servers and addresses that were tried, and how many of them failed. */
+  ipvsSteps(tried: number, failed: number): void;
   transactionApplied(writer: Writer, durationSeconds: number): void;
   /** What is programmed now. */
   services(count: number): void;
@@ -48,11 +50,22 @@ export function createVipmapMetrics(registry: Registry, version: string): Vipmap
     labelNames: ['kind', 'reason'] as const,
     registers,
   });
+  const ipvsSteps = new Counter({
+    name: 'vipmap_ipvs_steps_total',
+    help: 'Changes to virtual servers of IPVS and to their addresses',
+    labelNames: ['result'] as const,
+    registers,
+  });
+  for (const result of ['done', 'failed']) ipvsSteps.inc({ result }, 0);
   registerBuildInfo(registry, version);
   return {
     ...auditMetrics(registry),
     ...transactionMetrics(registry),
     setAsideServices: (count) => setAside.set(count),
+    ipvsSteps: (tried, failed) => {
+      ipvsSteps.inc({ result: 'done' }, tried - failed);
+      ipvsSteps.inc({ result: 'failed' }, failed);
+    },
     services: (count) => services.set(count),
     endpoints: (count) => endpoints.set(count),
     elements: (family, count) => elements.set({ family: familyName[family] }, count),

@@ -2,7 +2,7 @@ import { cidrContains, parseCidr } from '../../net/cidr.ts';
 import { familyOf, type Ip } from '../../net/ip.ts';
 import type { Port } from '../../net/port.ts';
 import type { Protocol } from '../../net/protocol.ts';
-import { type RealServer, realServerKey, type VirtualServer, virtualServerKey } from '../ipvs/virtual-server.ts';
+import { realServerKey, type VirtualServer, virtualServerKey } from '../ipvs/virtual-server.ts';
 import type { Expression, Rule, Statement } from './expression.ts';
 import { type BaseChain, type Chain, elementsOf, type Ruleset, type Table } from './ruleset.ts';
 
@@ -158,13 +158,14 @@ class Walk {
     const key = virtualServerKey(id);
     const server = this.#around.servers?.get(key);
     const realServers = [...(server?.realServers.values() ?? [])].filter(({ weight }) => weight > 0);
-    if (server === undefined || realServers.length === 0) return false;
+    if (server === undefined) return false;
     const remembered = this.#rememberedClients();
     const client = `${source} . ${key}`;
     const before = server.realServers.get(remembered.get(client) ?? '');
     const isSticky = server.persistenceSeconds !== undefined;
     if (!isSticky || before === undefined) this.slots = realServers.length;
     const chosen = (isSticky ? before : undefined) ?? realServers[this.#slot % realServers.length];
+    if (chosen === undefined) return false;
     if (isSticky) remembered.set(client, realServerKey(chosen));
     this.#server = server;
     this.#destination = chosen.ip;
