@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts a part of the image into a folder: assemble.sh system|runtime|program FOLDER
-#   system   Debian 13's nft with its libraries and nothing else: no shell, no package manager. Needs apt-get (APT_CONFIG says
+#   system   Debian 13's nft and a few more programs with their libraries and nothing else: no shell, no package manager. Needs apt-get (APT_CONFIG says
 #            where from) and dpkg, no root
 #   runtime  Node, from the npm packages
 #   program  dist/vipmap.mjs with its one native package
