@@ -98,6 +98,17 @@ describe('compile', () => {
     expect(stdout + stderr).not.toContain('\u001b[');
   });
 
+  it('prints mode ipvs in parts, each of which can be loaded', async () => {
+    const input = ['compile', '--state', cluster, '--mode', 'ipvs', '--ipvs-scheduler', 'mh'];
+    const all = await vipmap(input);
+    const parts = await Promise.all(['ip', 'ipvsadm', 'nft'].map((form) => vipmap([...input, '-o', form])));
+    const [addresses = '', servers = '', table = ''] = parts.map(({ stdout }) => stdout);
+    expect(all.stdout.replaceAll(/^#.*\n/gm, '')).toBe([addresses, servers, table].join('\n'));
+    expect(addresses).toMatch(/^link add kube-ipvs0 type dummy\n(address add \S+\/32 dev kube-ipvs0\n)+$/);
+    expect(servers).toMatch(/^(-A -[tu] \S+:\d+ -s mh -b mh-port\n(-a -[tu] \S+:\d+ -r \S+:\d+ -m -w 1\n)+)+$/);
+    expect(table).toContain('add set ip vipmap ipvs-servers ');
+  });
+
   it('logs JSON lines if asked to', async () => {
     const { stderr } = await vipmap([
       'compile',
@@ -121,16 +132,22 @@ describe('mistakes', () => {
     ['an unknown flag', ['compile', '--state', cluster, '--stat', 'x'], 2, /unknown option '--stat'/],
     ['an unknown output', ['compile', '--state', cluster, '-o', 'xml'], 2, /nft, json, summary/],
     [
-      'another mode',
-      ['compile', '--state', cluster, '--mode', 'ipvs'],
-      2,
-      /--mode ipvs: this version has mode nftables only/,
-    ],
-    [
       'no mode at all',
       ['compile', '--state', cluster, '--mode', 'fast'],
       2,
-      /--mode "fast" is not a proxy mode; accepted: nftables/,
+      /--mode "fast" is not one of nftables, ipvs/,
+    ],
+    [
+      "another mode's output",
+      ['compile', '--state', cluster, '-o', 'ipvsadm'],
+      2,
+      /--output ipvsadm is of mode ipvs: add --mode ipvs/,
+    ],
+    [
+      'a scheduler that cannot be one',
+      ['compile', '--state', cluster, '--mode', 'ipvs', '--ipvs-scheduler', 'rr;x'],
+      2,
+      /--ipvs-scheduler "rr;x" is not/,
     ],
     [
       'a bad CIDR',
