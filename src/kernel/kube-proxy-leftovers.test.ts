@@ -120,6 +120,20 @@ link delete kube-ipvs0
 `);
   });
 
+  it('leaves alone what is ours on the same interface', async () => {
+    await fake('ipvsadm', `while read -r l; do echo "$l" >> ${folder}/calls; done; : > ${file}`);
+    await fake('ip', `case "$1" in -force) cat >> ${folder}/calls ;; *) cat ${folder}/addresses ;; esac`);
+    const ours = {
+      ips: new Set(['10.96.0.1', 'fd00::1']),
+      servers: new Set(['10.96.0.1 . tcp . 443', '10.96.0.1 . sctp . 9000', 'fd00::1 . tcp . 443']),
+    };
+    expect((await removeVirtualServers(none, paths(), ours)).removed).toEqual([
+      '1 virtual server of IPVS (10.96.0.10:53/udp)',
+      '1 address of kube-ipvs0 (10.96.0.10)',
+    ]);
+    expect(await calls()).toBe('-D -u 10.96.0.10:53\naddress delete 10.96.0.10/32 dev kube-ipvs0\n');
+  });
+
   it('keeps the interface, by which they are told, while some are left', async () => {
     await fake('ipvsadm', `echo "Memory allocation problem" >&2; exit 1`);
     const report = await removeVirtualServers(none, paths());
