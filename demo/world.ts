@@ -52,8 +52,12 @@ function commander(child: ChildProcess): Host['command'] {
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   return (command) =>
     new Promise((resolve, reject) => {
-      lines.once('line', (line) => resolve(JSON.parse(line) as Reply[]));
-      child.once('exit', () => reject(new Error('the host is gone')));
+      const gone = () => reject(new Error('the host is gone'));
+      lines.once('line', (line) => {
+        child.off('exit', gone);
+        resolve(JSON.parse(line) as Reply[]);
+      });
+      child.once('exit', gone);
       child.stdin?.write(`${JSON.stringify(command)}\n`);
     });
 }

@@ -69,11 +69,6 @@ export class ServersKeeper {
     return this.#leaving.size > 0 || this.#failed.size > 0 || this.#hasFailedAddresses;
   }
 
-  /** How many virtual servers and real servers there are, of all programs. */
-  get count(): number {
-    return this.#image?.servers.size ?? 0;
-  }
-
   /** Reads the kernel and compares it as a whole. What waits for the end of connections is left waiting: see planPending. */
   async planWhole(live: LiveRuleset, record: ServersRecord): Promise<ServersPlan> {
     const { kernel } = this.#options;
