@@ -2,7 +2,7 @@
 # Installs what the project needs beside the system's own: setup.sh [--packages | --kernel | --tests]
 #   --packages  npm packages, among them Node 24 (the default)
 #   --kernel    also nft 1.1.3 or newer and the programs that make namespaces
-#   --tests     also an old nft, iptables and ipset, to test with
+#   --tests     also an old nft, iptables, ipset and ipvsadm, and what starts a virtual machine with another kernel, to test with
 # Quiet where nothing is to do. Works as root and as an ordinary user; only Debian packages of the system need root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -42,6 +42,14 @@ install_programs() {
   if [ "${1:-}" = --tests ]; then
     command -v iptables-save > /dev/null || missing+=(iptables)
     command -v ipset > /dev/null || missing+=(ipset)
+    command -v ipvsadm > /dev/null || missing+=(ipvsadm)
+    if [ "$(uname -m)" = x86_64 ]; then
+      command -v qemu-system-x86_64 > /dev/null || missing+=(qemu-system-x86)
+      # A busybox that needs libraries will not do.
+      if ! command -v busybox > /dev/null || ldd "$(command -v busybox)" > /dev/null 2>&1; then missing+=(busybox-static); fi
+      command -v cpio > /dev/null || missing+=(cpio)
+      command -v depmod > /dev/null || missing+=(kmod)
+    fi
   fi
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
@@ -51,8 +59,8 @@ install_programs() {
   say "Debian packages ${missing[*]}"
   # The lists may never have been fetched on this machine.
   export DEBIAN_FRONTEND=noninteractive
-  apt-get install -y -qq "${missing[@]}" > /dev/null 2>&1 ||
-    { apt-get update -qq && apt-get install -y -qq "${missing[@]}"; } >&2 ||
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null 2>&1 ||
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >&2 ||
     fail "apt-get could not install ${missing[*]}; see above. Install them by hand, then start this again"
 }
 
@@ -88,4 +96,8 @@ case "${1:-}" in
     install_nft
     ;;
 esac
-[ "${1:-}" != --tests ] || install_old_nft
+if [ "${1:-}" = --tests ]; then
+  install_old_nft
+  # Quiet: the test that needs it says why it cannot have it.
+  test/vm/vm.sh --prepare 2> /dev/null || true
+fi

@@ -16,12 +16,21 @@ import { nft, nftProgram, runProgram } from './vipmap.ts';
 /*
  * Runs inside a fresh network namespace: what the kernel edge and the reconciler promise of a real kernel. Prints one JSON object:
  * check to undefined, or to what was wrong.
+ *   run-kernel-checks.ts [PART...]   only the checks whose names have one of the parts; !PART: none that has it
  */
+const parts = process.argv.slice(2);
+const isWanted = (name: string) => {
+  const wanted = parts.filter((part) => !part.startsWith('!'));
+  const unwanted = parts.filter((part) => part.startsWith('!')).map((part) => part.slice(1));
+  const has = (part: string) => name.includes(part);
+  return (wanted.length === 0 || wanted.some(has)) && !unwanted.some(has);
+};
 const richFixture = 'dual-stack-service';
 const kernel = await NftKernel.open({ program: nftProgram });
 const results: Record<string, string> = {};
 
 async function check(name: string, run: () => Promise<string | undefined>): Promise<void> {
+  if (!isWanted(name)) return;
   await nft(['flush', 'ruleset']);
   results[name] =
     (await run().catch((error: unknown) =>

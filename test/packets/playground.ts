@@ -23,12 +23,14 @@ export type Shot = Pick<PacketSpec, 'from' | 'via' | 'to'>;
 export interface PlaygroundOptions {
   /** The node's addresses on eth0; loopback addresses and those of cni0 may be among them and are there anyway. */
   readonly nodeAddresses: readonly string[];
+  /** How long nothing must happen until what was not seen is taken for dropped; default 50. An emulated machine needs more. */
+  readonly quietMs?: number;
 }
 
 const podNetworks = ['10.244.1.0/24', 'fd00:10:244:1::/64'] as const;
 const podGateways = ['10.244.1.1', 'fd00:10:244:1::1'] as const;
 // A packet is handled within the system call that sends it; only a busy machine puts it off.
-const quietMs = 50;
+const defaultQuietMs = 50;
 const pollMs = 2;
 // Packets wait in socket buffers of about 200 KB; each takes nearly 1 KB there however short it is.
 const drainEvery = 32;
@@ -62,12 +64,14 @@ export class Playground {
   readonly #wires: { readonly cni0: Wire; readonly eth0: Wire };
   readonly #sender: NodeSender;
   readonly #listener: NodeListener;
+  readonly #quietMs: number;
   #nodeAddresses: ReadonlySet<string> = new Set();
   #eth0Addresses: readonly Ip[] = [];
   #count = 0;
 
-  private constructor(wires: { readonly cni0: Wire; readonly eth0: Wire }) {
+  private constructor(wires: { readonly cni0: Wire; readonly eth0: Wire }, quietMs: number) {
     this.#wires = wires;
+    this.#quietMs = quietMs;
     this.#sender = openNodeSender();
     this.#listener = openNodeListener();
   }
@@ -76,7 +80,8 @@ export class Playground {
   static async open(options: PlaygroundOptions): Promise<Playground> {
     for (const [name, value] of Object.entries(sysctls)) writeFileSync(`/proc/sys/${name}`, value);
     await runIp(['link set lo up']);
-    const playground = new Playground({ cni0: await openWire('cni0'), eth0: await openWire('eth0') });
+    const wires = { cni0: await openWire('cni0'), eth0: await openWire('eth0') };
+    const playground = new Playground(wires, options.quietMs ?? defaultQuietMs);
     await runIp(podGateways.map((address, i) => `addr add ${address}/${podNetworks[i]?.split('/')[1]} dev cni0 nodad`));
     await playground.setNodeAddresses(options.nodeAddresses);
     return playground;
@@ -144,7 +149,7 @@ export class Playground {
   // Silence means dropped only after all others are accounted for, or after a while without anything new.
   async #settle(flows: readonly Flow[], outcomes: Map<number, Outcome>): Promise<void> {
     let lastNews = performance.now();
-    while (performance.now() - lastNews < quietMs) {
+    while (performance.now() - lastNews < this.#quietMs) {
       if (this.#observe(outcomes)) lastNews = performance.now();
       if (flows.every((flow) => outcomes.has(flow.id))) break;
       await sleep(pollMs);
