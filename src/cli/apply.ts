@@ -3,6 +3,7 @@ import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
+import { openWriters } from './open-kernel.ts';
 import { openServers, openServersAsTheyAre } from './open-servers.ts';
 import { printDescriptions, reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { plural, writeData } from './terminal.ts';
@@ -16,8 +17,9 @@ export function addApplyCommand(program: Command): void {
     )
     .action(async (options: InputOptions) => {
       const start = performance.now();
-      const kernel = await openKernel(options);
+      const nft = await openKernel(options);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
+      const { kernel } = openWriters(nft, 'auto', reporter);
       const times: string[] = [];
       const serversOptions = { settings, ipvs, ipvsadm: options.ipvsadm, reporter };
       const result = await reconcile(kernel, state, {

@@ -6,6 +6,7 @@ import { printTransactionJson } from '../ruleset/nftables/print-json.ts';
 import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { printStep } from '../ruleset/ipvs/print-step.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
+import { openWriters } from './open-kernel.ts';
 import { openServersAsTheyAre } from './open-servers.ts';
 import { printDescriptions, reportConflicts } from './report.ts';
 import { writeData } from './terminal.ts';
@@ -31,8 +32,9 @@ export function addDiffCommand(program: Command): void {
       '\nExample:\n  vipmap diff --state cluster.yaml --node worker-1 && echo "the kernel is as it should be"',
     )
     .action(async (options: InputOptions & { output: 'words' | 'nft' | 'json' | 'ipvs' }) => {
-      const kernel = await openKernel(options);
+      const nft = await openKernel(options);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
+      const { kernel } = openWriters(nft, 'auto', reporter);
       const openServers = () => openServersAsTheyAre({ ipvs, ipvsadm: options.ipvsadm, reporter });
       const { compiled, transaction, steps, ownerOf } = await compareWithKernel(kernel, state, {
         servers: settings.mode === 'ipvs' ? await openServers() : undefined,

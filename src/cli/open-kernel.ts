@@ -40,7 +40,7 @@ export function openWriters(
   nft: Kernel,
   writer: KernelWriter,
   reporter: Reporter,
-  onApplied: (writer: 'nft' | 'netlink', durationSeconds: number) => void,
+  onApplied: (writer: 'nft' | 'netlink', durationSeconds: number) => void = () => undefined,
 ): Writers {
   let byNft = 0;
   const measuredNft = measured(nft, (seconds) => {
