@@ -12,6 +12,8 @@ export interface ModeDifference {
   readonly name: string;
   readonly mode: Mode;
   readonly reason: string;
+  /** Not where packets are traced, each by itself. */
+  readonly onlyWithConnections?: boolean;
   readonly packets: readonly DifferentPacket[];
 }
 
