@@ -92,7 +92,7 @@ describe('mode ipvs', () => {
           expect([again.steps, again.transaction.commands]).toEqual([[], []]);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 
@@ -122,7 +122,7 @@ describe('mode ipvs', () => {
           expectHolds(all, state);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 
@@ -153,7 +153,7 @@ describe('mode ipvs', () => {
           before = state;
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 

@@ -4,7 +4,7 @@ import { describeTransaction } from '../compile/nftables/describe.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
 import { openWriters } from './open-kernel.ts';
-import { openServers, openServersAsTheyAre } from './open-servers.ts';
+import { openLeftovers, openServers } from './open-servers.ts';
 import { printDescriptions, reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { plural, writeData } from './terminal.ts';
 
@@ -24,7 +24,7 @@ export function addApplyCommand(program: Command): void {
       const serversOptions = { settings, ipvs, ipvsadm: options.ipvsadm, reporter };
       const result = await reconcile(kernel, state, {
         servers: settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined,
-        openLeftovers: () => openServersAsTheyAre(serversOptions),
+        openLeftovers: () => openLeftovers(serversOptions),
         observe: (part, ms) => {
           times.push(`${part} ${seconds(ms)}`);
           reporter.stage(`${part} done`);

@@ -7,7 +7,7 @@ import { printTransaction } from '../ruleset/nftables/print-text.ts';
 import { printStep } from '../ruleset/ipvs/print-step.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
 import { openWriters } from './open-kernel.ts';
-import { openServersAsTheyAre } from './open-servers.ts';
+import { openLeftovers, openServersAsTheyAre } from './open-servers.ts';
 import { printDescriptions, reportConflicts } from './report.ts';
 import { writeData } from './terminal.ts';
 
@@ -35,10 +35,10 @@ export function addDiffCommand(program: Command): void {
       const nft = await openKernel(options);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
       const { kernel } = openWriters(nft, 'auto', reporter);
-      const openServers = () => openServersAsTheyAre({ ipvs, ipvsadm: options.ipvsadm, reporter });
+      const serversOptions = { ipvs, ipvsadm: options.ipvsadm, reporter };
       const { compiled, transaction, steps, ownerOf } = await compareWithKernel(kernel, state, {
-        servers: settings.mode === 'ipvs' ? await openServers() : undefined,
-        openLeftovers: openServers,
+        servers: settings.mode === 'ipvs' ? await openServersAsTheyAre(serversOptions) : undefined,
+        openLeftovers: () => openLeftovers(serversOptions),
         observe: (part) => reporter.stage(`${part} done`),
       });
       reportConflicts(reporter, compiled.conflicts);

@@ -1,6 +1,7 @@
 import { applyIpvsSysctls } from '../kernel/ipvs-sysctls.ts';
 import { printTimeouts } from '../kernel/ipvs-timeouts.ts';
 import { IpvsadmKernel } from '../kernel/ipvsadm.ts';
+import { KernelError } from '../kernel/kernel.ts';
 import { loadIpvs } from '../kernel/load-ipvs.ts';
 import { ServersKeeper } from '../reconcile/servers.ts';
 import type { Settings } from '../source/config.ts';
@@ -29,9 +30,20 @@ export async function openServers(options: ServersOptions): Promise<ServersKeepe
   return keeperOf(kernel, ipvs);
 }
 
-/** IPVS as it is, for a look, or to take away what mode ipvs left. */
+/** IPVS as it is, for a look. */
 export async function openServersAsTheyAre(options: Omit<ServersOptions, 'settings'>): Promise<ServersKeeper> {
   return keeperOf(await openIpvs(options), options.ipvs);
+}
+
+/** In another mode, where mode ipvs left virtual servers: what takes them away; undefined, with a warning, if that cannot be. */
+export async function openLeftovers(options: Omit<ServersOptions, 'settings'>): Promise<ServersKeeper | undefined> {
+  try {
+    return await openServersAsTheyAre(options);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    options.reporter.warn(`virtual servers that mode ipvs left are not taken away: ${error.message}`);
+    return undefined;
+  }
 }
 
 export function openIpvs({ ipvsadm }: Pick<ServersOptions, 'ipvsadm'>): Promise<IpvsadmKernel> {

@@ -18,7 +18,7 @@ import { clusterSource, fileSource } from './agent-source.ts';
 import { tuneConntrack } from './init-only.ts';
 import { preferLittleMemory, setOomScore } from './memory.ts';
 import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
-import { openServers, openServersAsTheyAre } from './open-servers.ts';
+import { openLeftovers, openServers } from './open-servers.ts';
 import type { Reporter } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -72,7 +72,7 @@ export async function serve(options: ServeOptions, { settings, daemon, reporter 
     nodeAddresses: options.nodeAddresses,
     kernel: writers.kernel,
     servers,
-    openLeftovers: () => openServersAsTheyAre(serversOptions),
+    openLeftovers: () => openLeftovers(serversOptions),
     reporter,
     observer: observeAgent({ metrics, health, reporter, events }),
     minSyncPeriodMs: daemon.minSyncPeriodMs,

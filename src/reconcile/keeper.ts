@@ -2,6 +2,8 @@ import isEqual from 'lodash-es/isEqual.js';
 import { LiveRuleset, type ServiceChanges } from '../compile/nftables/live-ruleset.ts';
 import { slotsOfRuleset } from '../compile/nftables/compile.ts';
 import { affectsAffinity } from '../compile/nftables/affinity.ts';
+import type { Step } from '../ruleset/ipvs/plan.ts';
+import { serverOwner } from '../compile/ipvs/describe.ts';
 import type { ServersPlan } from '../diff/ipvs.ts';
 import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
@@ -219,6 +221,7 @@ export class Keeper {
       for (const chunk of chunkTransaction(before)) await this.#kernel.apply(chunk);
       failedSteps = (await this.#servers?.apply(steps)) ?? [];
       for (const chunk of chunkTransaction(after)) await this.#kernel.apply(chunk);
+      if (failedSteps.length > 0) await this.#keepFailed();
     } catch (error) {
       this.#isKnown = false;
       if (!(error instanceof KernelError) || !isRefusal(error)) throw error;
@@ -245,8 +248,9 @@ export class Keeper {
     const wanted = commands.filter((command) => !this.#isSetAside(command));
     const [before, after] = splitAround({ commands: wanted }, steps.length > 0, live.node.ipvs !== undefined);
     const setAside = [...(await this.#apply(before))];
-    const failedSteps = (await this.#servers?.apply(steps)) ?? [];
+    const failedSteps = (await this.#servers?.apply(steps.filter((step) => !this.#isStepSetAside(step)))) ?? [];
     setAside.push(...(await this.#apply(after)));
+    if (failedSteps.length > 0) await this.#keepFailed();
     this.#isKnown = true;
     const known = families.filter((family) => actual[family] !== undefined).map((family) => live.ruleset[family]);
     const forgotten = await forgetStaleAffinity(this.#kernel, known);
@@ -274,6 +278,18 @@ export class Keeper {
   #isSetAside(command: Command): boolean {
     if (this.#setAside.size === 0 || command.kind !== 'element') return false;
     return this.#setAside.has(this.#ownerOf(command.family, command.set.name, command.key) ?? elementId(command));
+  }
+
+  async #keepFailed(): Promise<void> {
+    if (this.#live === undefined) return;
+    this.#servers?.keepFailed(this.#live);
+    await this.#kernel.apply(this.#live.takeChanges());
+  }
+
+  /** A service whose source ranges the kernel refused, for one, must not be reachable without them. */
+  #isStepSetAside(step: Step): boolean {
+    if (this.#setAside.size === 0 || !('server' in step) || step.verb === 'delete') return false;
+    return this.#setAside.has(serverOwner(step.server, this.#ownerOf) ?? '');
   }
 
   #liftSetAside(service: string): void {

@@ -1,5 +1,6 @@
 import { compile, type Compiled, slotsOfRuleset } from '../compile/nftables/compile.ts';
 import type { LiveRuleset } from '../compile/nftables/live-ruleset.ts';
+import { serverOwner } from '../compile/ipvs/describe.ts';
 import { indexOwners, type OwnerOf } from '../compile/nftables/owners.ts';
 import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -74,7 +75,11 @@ export async function reconcile(
   const { actual, compiled, transaction, servers, steps, ownerOf } = comparison;
   const [before, after] = splitAround(transaction, steps.length > 0, state.ipvs !== undefined);
   const first = await applyTransaction(kernel, before, ownerOf);
-  const failedSteps = (await servers?.apply(steps)) ?? [];
+  // A service whose source ranges the kernel refused, for one, must not be reachable without them.
+  const refused = new Set(first.setAside.map(({ owner }) => owner));
+  const isRefused = (step: Step) =>
+    refused.size > 0 && 'server' in step && step.verb !== 'delete' && refused.has(serverOwner(step.server, ownerOf));
+  const failedSteps = (await servers?.apply(steps.filter((step) => !isRefused(step)))) ?? [];
   const last = await applyTransaction(kernel, after, ownerOf);
   const drained = servers?.hasPending === true ? await drain(kernel, servers, compiled, ownerOf) : undefined;
   const parts = [first, last, ...(drained === undefined ? [] : [drained])];
@@ -100,7 +105,10 @@ async function drain(kernel: Kernel, servers: ServersKeeper, live: LiveRuleset, 
   const transaction = live.takeChanges();
   const steps = servers.stepsOf(live, plan, transaction);
   await servers.apply(steps);
-  return { steps, ...(await applyTransaction(kernel, transaction, ownerOf)) };
+  const result = await applyTransaction(kernel, transaction, ownerOf);
+  servers.keepFailed(live);
+  await applyTransaction(kernel, live.takeChanges(), ownerOf);
+  return { steps, ...result };
 }
 
 function stopwatch(observe: Observe) {

@@ -80,6 +80,8 @@ export class ServersKeeper {
   }
 
   #noteWhole(live: LiveRuleset, isDrained: Judgement['isDrained']): ServersPlan {
+    // Their addresses stay if they do, which the plan says anew.
+    this.#setDraining(live, new Map());
     const plan = planServers(live.servers.servers, live.boundIps, this.#actual(), this.#judgement(live, isDrained));
     live.servers.takeTouched();
     this.#failed.clear();
@@ -100,7 +102,7 @@ export class ServersKeeper {
 
   /** What may go, now that connections have ended, and what failed before. */
   async planPending(live: LiveRuleset): Promise<ServersPlan> {
-    if (this.#hasFailedAddresses) return this.planWhole(live, this.#record);
+    if (this.#hasFailedAddresses) return this.planWhole(live, recordOf(live.ruleset));
     const isDrained = await this.#isDrained(this.#leaving.size > 0);
     if (live.node.ipvs === undefined) return this.#noteWhole(live, isDrained);
     const keys = new Set([...this.#leaving, ...this.#failed]);
@@ -150,6 +152,18 @@ export class ServersKeeper {
       else this.#hasFailedAddresses = true;
     }
     return failed;
+  }
+
+  /** What could not be removed stays written down as ours, as if it waited for connections. Afterwards take the table's changes. */
+  keepFailed(live: LiveRuleset): void {
+    const draining = new Map(this.#draining);
+    for (const key of this.#failed) {
+      const server = this.#image?.servers.get(key);
+      if (server === undefined || live.servers.get(key) !== undefined) continue;
+      draining.set(key, server);
+      this.#leaving.add(key);
+    }
+    this.#setDraining(live, draining);
   }
 
   #actual(): ActualServers {

@@ -180,6 +180,7 @@ export class SyncLoop<C extends Changes> {
       this.trigger();
     } finally {
       this.#scheduleAudit();
+      this.#scheduleDrain();
     }
   }
 }

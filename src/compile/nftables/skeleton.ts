@@ -89,13 +89,13 @@ export function skeletonChains(state: NodeState, family: Family): readonly Chain
     ...serviceChains(state, family),
     ...masqueradeChains(state, family),
     ...(state.ipvs === undefined ? [] : [boundIpsCheck(family)]),
-    ...baseChains(state.ipvs !== undefined),
+    ...baseChains(family, state.ipvs !== undefined),
   ];
 }
 
 const check = (name: string) => rule(newConnection, jump(name));
 
-function baseChains(isIpvs: boolean): readonly Chain[] {
+function baseChains(family: Family, isIpvs: boolean): readonly Chain[] {
   const learn = rule(newConnection, wasTranslated, jump('learn-affinity'));
   const reachable = [check('service-endpoints-check'), check('cluster-ips-check')];
   return [
@@ -117,8 +117,17 @@ function baseChains(isIpvs: boolean): readonly Chain[] {
     base('filter-forward', 'filter', 'forward', 0, ...reachable),
     base('filter-output', 'filter', 'output', 0, ...reachable),
     base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learn),
-    // IPVS leaves no mark on a connection: the address that it was sent to must tell.
-    base('nat-postrouting', 'nat', 'postrouting', 100, rule(isIpvs ? [] : wasTranslated, jump('masquerading'))),
+    base(
+      'nat-postrouting',
+      'nat',
+      'postrouting',
+      100,
+      rule(wasTranslated, jump('masquerading')),
+      // IPVS leaves no mark on a connection: what it was first sent to must tell.
+      ...(isIpvs
+        ? [rule(match(fields(family).originalFrontend.ip, '==', `@${sets.virtualServers}`), jump('masquerading'))]
+        : []),
+    ),
   ];
 }
 
