@@ -80,6 +80,39 @@ function expectHolds({ ipvs, tables }: Machine, state: ProxyState): void {
   }
 }
 
+const web = (endpoints: readonly string[]): ServicePort => ({
+  namespace: 'shop',
+  service: 'web',
+  portName: '',
+  protocol: 'tcp',
+  family: 'ip',
+  clusterIp: '10.96.0.1' as Ip,
+  port: 80 as Port,
+  externalIps: [],
+  loadBalancerIps: [],
+  loadBalancerSourceRanges: [],
+  internalTrafficPolicy: 'Cluster',
+  externalTrafficPolicy: 'Cluster',
+  endpoints: endpoints.map((ip) => ({
+    ip: ip as Ip,
+    port: 80 as Port,
+    state: 'ready',
+    isLocal: false,
+    zoneHints: [],
+    nodeHints: [],
+  })),
+});
+
+const webState = inModeIpvs({
+  nodeName: 'node-1',
+  nodeIps: {},
+  nodePortAddresses: { ip: { kind: 'all' }, ip6: { kind: 'all' } },
+  detectLocal: { kind: 'none' },
+  masqueradeAll: false,
+  serviceCidrs: [],
+  servicePorts: [web(['10.1.0.1', '10.1.0.2'])],
+});
+
 describe('mode ipvs', () => {
   it('gets from any state to any other, and changes nothing the second time', async () => {
     await fc.assert(
@@ -157,55 +190,56 @@ describe('mode ipvs', () => {
     );
   });
 
+  it('takes in a node that changed though reading the kernel failed then', async () => {
+    const all = machine();
+    const keeper = new Keeper(all.tables, { servers: all.servers() });
+    const nodePort = [{ ...web(['10.1.0.1']), nodePort: 30000 as Port }];
+    await keeper.start({ ...webState, servicePorts: nodePort });
+    const node = {
+      ...webState,
+      nodePortAddresses: { ...webState.nodePortAddresses, ip: { kind: 'some', ips: [] } },
+    } as const;
+    const read = all.ipvs.readVirtualServers.bind(all.ipvs);
+    all.ipvs.readVirtualServers = () => Promise.reject(new KernelError('timeout', 'ipvsadm did not end'));
+    await expect(keeper.change(new Map(), node)).rejects.toThrow('did not end');
+    all.ipvs.readVirtualServers = read;
+    await keeper.change(new Map(), node);
+    await keeper.drain();
+    expectHolds(all, { ...node, servicePorts: nodePort });
+  });
+
+  it('lets go what has no connections though an address fails again and again', async () => {
+    const all = machine();
+    const keeper = new Keeper(all.tables, { servers: all.servers() });
+    all.ipvs.fault = (step) => (step.kind === 'address' ? 'Permission denied' : undefined);
+    await keeper.start(webState);
+    await keeper.change(new Map([['shop/web', [web(['10.1.0.1'])]]]), webState);
+    await keeper.drain();
+    expect([...(all.ipvs.servers.get('10.96.0.1 . tcp . 80')?.realServers.keys() ?? [])]).toEqual(['10.1.0.1 . 80']);
+    expect(keeper.hasPending).toBe(true);
+    all.ipvs.fault = () => undefined;
+    await keeper.drain();
+    expectHolds(all, { ...webState, servicePorts: [web(['10.1.0.1'])] });
+  });
+
   it('waits for connections no longer than the limit', async () => {
     const all = machine();
     const keeper = new Keeper(all.tables, { servers: all.servers() });
-    const web = (endpoints: readonly string[]): ServicePort => ({
-      namespace: 'shop',
-      service: 'web',
-      portName: '',
-      protocol: 'tcp',
-      family: 'ip',
-      clusterIp: '10.96.0.1' as Ip,
-      port: 80 as Port,
-      externalIps: [],
-      loadBalancerIps: [],
-      loadBalancerSourceRanges: [],
-      internalTrafficPolicy: 'Cluster',
-      externalTrafficPolicy: 'Cluster',
-      endpoints: endpoints.map((ip) => ({
-        ip: ip as Ip,
-        port: 80 as Port,
-        state: 'ready',
-        isLocal: false,
-        zoneHints: [],
-        nodeHints: [],
-      })),
-    });
-    const state = inModeIpvs({
-      nodeName: 'node-1',
-      nodeIps: {},
-      nodePortAddresses: { ip: { kind: 'all' }, ip6: { kind: 'all' } },
-      detectLocal: { kind: 'none' },
-      masqueradeAll: false,
-      serviceCidrs: [],
-      servicePorts: [web(['10.1.0.1', '10.1.0.2'])],
-    });
     const key = '10.96.0.1 . tcp . 80';
     const weights = () =>
       Object.fromEntries([...(all.ipvs.servers.get(key)?.realServers ?? [])].map(([id, { weight }]) => [id, weight]));
-    await keeper.start(state);
+    await keeper.start(webState);
     all.ipvs.connections.set(key, new Map([['10.1.0.2 . 80', 7]]));
-    await keeper.change(new Map([['shop/web', [web(['10.1.0.1'])]]]), state);
+    await keeper.change(new Map([['shop/web', [web(['10.1.0.1'])]]]), webState);
     expect(weights()).toEqual({ '10.1.0.1 . 80': 1, '10.1.0.2 . 80': 0 });
     await keeper.drain();
     all.pass(899_999);
     await keeper.drain();
     expect(weights()).toEqual({ '10.1.0.1 . 80': 1, '10.1.0.2 . 80': 0 });
     // It comes back, and has all its time when it leaves again.
-    await keeper.change(new Map([['shop/web', [web(['10.1.0.1', '10.1.0.2'])]]]), state);
+    await keeper.change(new Map([['shop/web', [web(['10.1.0.1', '10.1.0.2'])]]]), webState);
     expect(weights()).toEqual({ '10.1.0.1 . 80': 1, '10.1.0.2 . 80': 1 });
-    await keeper.change(new Map([['shop/web', []]]), state);
+    await keeper.change(new Map([['shop/web', []]]), webState);
     await keeper.drain();
     all.pass(899_999);
     await keeper.drain();

@@ -1,5 +1,6 @@
 import isEqual from 'lodash-es/isEqual.js';
-import { readNodeAddresses } from '../kernel/node-addresses.ts';
+import { interfaceName } from '../ruleset/ipvs/virtual-server.ts';
+import { hasOwnInterface, readNodeAddresses } from '../kernel/node-addresses.ts';
 import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
@@ -11,6 +12,7 @@ import type { ServersKeeper } from '../reconcile/servers.ts';
 import { SyncLoop } from '../reconcile/sync-loop.ts';
 import { nodeAddressTest, UdpFlows } from '../reconcile/udp-flows.ts';
 import { ClusterStore, type SourceChanges, type WatchedKind } from '../source/cluster-store.ts';
+import { printStep } from '../ruleset/ipvs/print-step.ts';
 import type { Node } from '../source/objects.ts';
 import type { Settings } from '../source/settings.ts';
 import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
@@ -75,7 +77,7 @@ export class Agent {
   #cleaning: Promise<void> | undefined;
   #nodeAddresses: readonly Ip[];
   #conflicts: readonly Conflict[] = [];
-  #failedSteps: readonly FailedStep[] = [];
+  readonly #failedSteps = new Set<string>();
   #addressTimer: NodeJS.Timeout | undefined;
   #unwatchKernel: () => void = () => undefined;
 
@@ -136,6 +138,8 @@ export class Agent {
   }
 
   #lookAtAddresses(): void {
+    if (this.#options.settings.mode === 'ipvs' && this.keeper.live !== undefined && !hasOwnInterface())
+      this.#loop.requestAudit(`interface ${interfaceName} is gone`);
     const now = readNodeAddresses();
     if (isEqual(now, this.#nodeAddresses)) return;
     this.#nodeAddresses = now;
@@ -181,9 +185,10 @@ export class Agent {
 
   /** What fails again and again is said once. */
   #reportFailedSteps({ failedSteps }: SyncResult): void {
-    const isNew = ({ step }: FailedStep) => !this.#failedSteps.some((known) => isEqual(known.step, step));
+    const isNew = ({ step }: FailedStep) => !this.#failedSteps.has(printStep(step));
     reportFailedSteps(this.#options.reporter, failedSteps.filter(isNew), this.#ownerOf);
-    this.#failedSteps = failedSteps;
+    if (!this.keeper.hasPending) this.#failedSteps.clear();
+    for (const { step } of failedSteps) this.#failedSteps.add(printStep(step));
   }
 
   #reportConflicts(): void {

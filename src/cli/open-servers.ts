@@ -1,3 +1,4 @@
+import { printOutcome } from '../kernel/conntrack-sysctls.ts';
 import { applyIpvsSysctls } from '../kernel/ipvs-sysctls.ts';
 import { printTimeouts } from '../kernel/ipvs-timeouts.ts';
 import { IpvsadmKernel } from '../kernel/ipvsadm.ts';
@@ -24,6 +25,13 @@ export async function openServers(options: ServersOptions): Promise<ServersKeepe
   const kernel = await openIpvs(options);
   const { outcomes } = await applyIpvsSysctls({ isStrictArp: ipvs.strictArp });
   reportSysctls(outcomes, reporter);
+  for (const outcome of outcomes) {
+    if (outcome.kind === 'failed' && outcome.sysctl.name === 'net.ipv4.vs.conntrack')
+      throw new KernelError(
+        'not-permitted',
+        `${printOutcome(outcome)}; without it nothing that IPVS forwards is masqueraded: run --init-only first, with all of root's rights`,
+      );
+  }
   const { tcpTimeoutMs: tcpMs, tcpFinTimeoutMs: tcpFinMs, udpTimeoutMs: udpMs } = ipvs;
   if (tcpMs + tcpFinMs + udpMs > 0)
     reporter.info(printTimeouts(await kernel.ensureTimeouts({ tcpMs, tcpFinMs, udpMs })));

@@ -72,7 +72,11 @@ async function run(options: RunOptions): Promise<void> {
   const resolved = await resolve(options);
   const { settings, daemon, reporter, actions } = resolved;
   const nft = options.nft === undefined ? {} : { nft: options.nft };
-  if (actions.cleanup) return runCleanup({ kubeProxy: true, ...nft }, reporter);
+  if (actions.cleanup)
+    return runCleanup(
+      { kubeProxy: true, ...nft, ...(options.ipvsadm !== undefined && { ipvsadm: options.ipvsadm }) },
+      reporter,
+    );
   if (actions.initOnly) {
     await loadConntrack(nftProgram(options));
     return runInitOnly(daemon, settings.mode, reporter);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { type Ip, parseIp } from '../net/ip.ts';
 import { interfaceName } from '../ruleset/ipvs/virtual-server.ts';
@@ -17,4 +18,9 @@ export function readNodeAddresses(interfaces: Interfaces = networkInterfaces()):
     // An IPv6 link-local address comes with its zone; node ports are never on those.
     .map(({ address }) => parseIp(address.split('%')[0] ?? ''));
   return [...new Set(ips.filter((ip) => ip !== undefined))];
+}
+
+/** Whether our interface exists, in this network namespace. */
+export function hasOwnInterface(): boolean {
+  return existsSync(`/sys/class/net/${interfaceName}`);
 }

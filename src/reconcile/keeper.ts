@@ -16,7 +16,7 @@ import { auditMap, auditStructure, type Wrong, wrongServers } from './audit.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
 import { chunkTransaction, planTransaction, splitAround } from './plan-transactions.ts';
 import { readRuleset } from './read-ruleset.ts';
-import { recordOf, type ServersKeeper } from './servers.ts';
+import { joinRecords, recordOf, type ServersKeeper } from './servers.ts';
 
 /** What bringing the kernel up to date came to. */
 export interface SyncResult extends Forgotten {
@@ -110,6 +110,8 @@ export class Keeper {
         // Its addresses are virtual servers in mode ipvs: all is compared.
         if (isSameNode) this.#changeServices(this.#live, changes);
         else this.#changeNode(this.#live, changes, node);
+        // Until that has come to its end.
+        this.#isKnown = false;
         return await this.#resync();
       }
       if (!isSameNode) return await this.#send(this.#changeNode(this.#live, changes, node));
@@ -167,8 +169,9 @@ export class Keeper {
     await this.#send(this.#live.takeChanges(), drained);
     if (!this.#servers.isKnown) return [];
     const plan = await this.#servers.planWhole(this.#live, recordOf(this.#live.ruleset));
-    await this.#send(this.#live.takeChanges(), plan);
-    return wrongServers(plan.steps);
+    const { failedSteps } = await this.#send(this.#live.takeChanges(), plan);
+    const failed = new Set(failedSteps.map(({ step }) => step));
+    return wrongServers(plan.steps.filter((step) => !failed.has(step) && !this.#isStepSetAside(step)));
   }
 
   /** Reads a map while changes go on, then hands it over with the keys that were changed meanwhile. */
@@ -214,7 +217,8 @@ export class Keeper {
   async #send(transaction: Transaction, plan?: ServersPlan): Promise<SyncResult> {
     const { commands } = transaction;
     this.#note(commands);
-    const steps = plan && this.#live ? (this.#servers?.stepsOf(this.#live, plan, transaction) ?? []) : [];
+    const planned = plan && this.#live ? (this.#servers?.stepsOf(this.#live, plan, transaction) ?? []) : [];
+    const steps = planned.filter((step) => !this.#isStepSetAside(step));
     const [before, after] = splitAround(transaction, steps.length > 0, this.#live?.node.ipvs !== undefined);
     let failedSteps: readonly FailedStep[] = [];
     try {
@@ -240,15 +244,17 @@ export class Keeper {
   }
 
   async #bring(live: LiveRuleset, actual: Awaited<ReturnType<typeof readRuleset>>): Promise<SyncResult> {
-    const record = recordOf(actual);
-    if (record.servers.size > 0) this.#servers ??= await this.#openLeftovers?.();
-    const steps = (await this.#servers?.planWhole(live, record))?.steps ?? [];
+    // Somebody may have taken the tables away, and with them what they tell.
+    const record = joinRecords(recordOf(actual), recordOf(live.ruleset));
+    if (record.servers.size + record.ips.size > 0) this.#servers ??= await this.#openLeftovers?.();
+    const planned = (await this.#servers?.planWhole(live, record))?.steps ?? [];
     live.takeChanges();
     const { commands } = planTransaction(live.ruleset, actual);
     const wanted = commands.filter((command) => !this.#isSetAside(command));
-    const [before, after] = splitAround({ commands: wanted }, steps.length > 0, live.node.ipvs !== undefined);
+    const [before, after] = splitAround({ commands: wanted }, planned.length > 0, live.node.ipvs !== undefined);
     const setAside = [...(await this.#apply(before))];
-    const failedSteps = (await this.#servers?.apply(steps.filter((step) => !this.#isStepSetAside(step)))) ?? [];
+    const steps = planned.filter((step) => !this.#isStepSetAside(step));
+    const failedSteps = (await this.#servers?.apply(steps)) ?? [];
     setAside.push(...(await this.#apply(after)));
     if (failedSteps.length > 0) await this.#keepFailed();
     this.#isKnown = true;

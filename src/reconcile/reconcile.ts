@@ -55,7 +55,8 @@ export async function compareWithKernel(
   const live = compile(state, slotsOfRuleset(actual));
   lap('compile');
   const record = recordOf(actual);
-  const servers = options.servers ?? (record.servers.size > 0 ? await options.openLeftovers?.() : undefined);
+  const servers =
+    options.servers ?? (record.servers.size + record.ips.size > 0 ? await options.openLeftovers?.() : undefined);
   const steps = (await servers?.planWhole(live, record))?.steps ?? [];
   const transaction = planTransaction(live.ruleset, actual);
   const ownerOf = indexOwners(state.servicePorts);
@@ -79,15 +80,18 @@ export async function reconcile(
   const refused = new Set(first.setAside.map(({ owner }) => owner));
   const isRefused = (step: Step) =>
     refused.size > 0 && 'server' in step && step.verb !== 'delete' && refused.has(serverOwner(step.server, ownerOf));
-  const failedSteps = (await servers?.apply(steps.filter((step) => !isRefused(step)))) ?? [];
+  const wanted = steps.filter((step) => !isRefused(step));
+  const firstFailed = (await servers?.apply(wanted)) ?? [];
   const last = await applyTransaction(kernel, after, ownerOf);
-  const drained = servers?.hasPending === true ? await drain(kernel, servers, compiled, ownerOf) : undefined;
+  const drained = servers?.hasPending === true ? await drain(kernel, servers, compiled, ownerOf, isRefused) : undefined;
   const parts = [first, last, ...(drained === undefined ? [] : [drained])];
   const result = {
     applied: parts.flatMap(({ applied }) => applied),
     setAside: parts.flatMap(({ setAside }) => setAside),
-    steps: [...steps, ...(drained?.steps ?? [])],
+    steps: [...wanted.filter((step) => !firstFailed.some((failed) => failed.step === step)), ...(drained?.steps ?? [])],
   };
+  // What failed was tried again.
+  const failedSteps = drained?.failedSteps ?? firstFailed;
   // A table that was just made, or made anew, remembers nothing.
   const known = families.filter((family) => actual[family] !== undefined);
   const forgotten = await forgetStaleAffinity(
@@ -99,16 +103,22 @@ export async function reconcile(
 }
 
 /** What leaves and has no connections (any more) goes at once. */
-async function drain(kernel: Kernel, servers: ServersKeeper, live: LiveRuleset, ownerOf: OwnerOf) {
+async function drain(
+  kernel: Kernel,
+  servers: ServersKeeper,
+  live: LiveRuleset,
+  ownerOf: OwnerOf,
+  isRefused: (step: Step) => boolean,
+) {
   live.takeChanges();
   const plan = await servers.planPending(live);
   const transaction = live.takeChanges();
-  const steps = servers.stepsOf(live, plan, transaction);
-  await servers.apply(steps);
+  const steps = servers.stepsOf(live, plan, transaction).filter((step) => !isRefused(step));
+  const failedSteps = await servers.apply(steps);
   const result = await applyTransaction(kernel, transaction, ownerOf);
   servers.keepFailed(live);
   await applyTransaction(kernel, live.takeChanges(), ownerOf);
-  return { steps, ...result };
+  return { steps, failedSteps, ...result };
 }
 
 function stopwatch(observe: Observe) {

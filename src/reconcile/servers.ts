@@ -33,7 +33,7 @@ export function recordOf(actual: Ruleset): ServersRecord {
   return { servers: keys(sets.virtualServers), ips: keys(sets.boundIps) };
 }
 
-function joinRecords(a: ServersRecord, b: ServersRecord): ServersRecord {
+export function joinRecords(a: ServersRecord, b: ServersRecord): ServersRecord {
   return { servers: new Set([...a.servers, ...b.servers]), ips: new Set([...a.ips, ...b.ips]) };
 }
 
@@ -71,12 +71,20 @@ export class ServersKeeper {
 
   /** Reads the kernel and compares it as a whole. What waits for the end of connections is left waiting: see planPending. */
   async planWhole(live: LiveRuleset, record: ServersRecord): Promise<ServersPlan> {
+    await this.#read(live, record);
+    return this.#noteWhole(live, () => false);
+  }
+
+  async #read(live: LiveRuleset, record: ServersRecord): Promise<void> {
     const { kernel } = this.#options;
     const [servers, addresses] = [await kernel.readVirtualServers(), await kernel.readAddresses()];
     this.#image = { servers: new Map(servers), own: addresses.own && new Set(addresses.own), others: addresses.others };
-    // Mode nftables has no companion that would go on to tell.
-    this.#record = live.node.ipvs === undefined ? joinRecords(this.#record, record) : record;
-    return this.#noteWhole(live, () => false);
+    // Mode nftables has no companion that would go on to tell. What is gone may come again as somebody else's.
+    const known = live.node.ipvs === undefined ? joinRecords(this.#record, record) : record;
+    this.#record = {
+      servers: new Set([...known.servers].filter((key) => servers.has(key))),
+      ips: new Set([...known.ips].filter((ip) => addresses.own?.has(ip as Ip) === true)),
+    };
   }
 
   #noteWhole(live: LiveRuleset, isDrained: Judgement['isDrained']): ServersPlan {
@@ -102,11 +110,12 @@ export class ServersKeeper {
 
   /** What may go, now that connections have ended, and what failed before. */
   async planPending(live: LiveRuleset): Promise<ServersPlan> {
-    if (this.#hasFailedAddresses) return this.planWhole(live, recordOf(live.ruleset));
     const isDrained = await this.#isDrained(this.#leaving.size > 0);
-    if (live.node.ipvs === undefined) return this.#noteWhole(live, isDrained);
-    const keys = new Set([...this.#leaving, ...this.#failed]);
-    return this.#notePart(live, keys, isDrained);
+    const hasFailed = this.#failed.size > 0 || this.#hasFailedAddresses;
+    // The kernel is not what it was thought to be: somebody else may have been there.
+    if (hasFailed) await this.#read(live, recordOf(live.ruleset));
+    if (hasFailed || live.node.ipvs === undefined) return this.#noteWhole(live, isDrained);
+    return this.#notePart(live, new Set(this.#leaving), isDrained);
   }
 
   #notePart(live: LiveRuleset, keys: ReadonlySet<string>, isDrained: Judgement['isDrained']): ServersPlan {

@@ -45,6 +45,7 @@ export class SyncLoop<C extends Changes> {
   #first: Map<string, readonly ServicePort[]> | undefined = new Map();
   #auditTimer: NodeJS.Timeout | undefined;
   #drainTimer: NodeJS.Timeout | undefined;
+  #drainMs = drainPeriodMs;
   #auditing: Promise<void> | undefined;
   #auditReason: string | undefined;
 
@@ -129,16 +130,19 @@ export class SyncLoop<C extends Changes> {
     this.#drainTimer = setTimeout(() => {
       this.#drainTimer = undefined;
       void this.#drain();
-    }, drainPeriodMs).unref();
+    }, this.#drainMs).unref();
   }
 
   async #drain(): Promise<void> {
     try {
       if (this.#isStopped) return;
       const result = await this.#options.keeper.drain();
+      // What fails for ever is not tried for ever at that pace.
+      this.#drainMs = result.failedSteps.length > 0 ? Math.min(this.#drainMs * 2, 60_000) : drainPeriodMs;
       if (result.steps > 0) this.#options.onDrained(result);
     } catch (error) {
-      this.#options.onFailed(error instanceof Error ? error : new Error(String(error)), drainPeriodMs);
+      this.#drainMs = Math.min(this.#drainMs * 2, 60_000);
+      this.#options.onFailed(error instanceof Error ? error : new Error(String(error)), this.#drainMs);
     } finally {
       this.#scheduleDrain();
     }

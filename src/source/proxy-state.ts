@@ -74,7 +74,8 @@ function ipvsStateOf(settings: Settings, interfaceAddresses: readonly Ip[], prob
   if (!isKnownScheduler(scheduler)) problems.push({ object: configuration, message: unknownScheduler(scheduler) });
   return {
     scheduler,
-    interfaceIps: uniq(interfaceAddresses).sort(compareText),
+    // Each pod's interface has a link-local address of its own, which comes and goes with the pod and is no service's.
+    interfaceIps: uniq(interfaceAddresses.filter((ip) => !ip.startsWith('fe80:'))).sort(compareText),
     excludeCidrs: disjointCidrs(settings.ipvsExcludeCidrs),
   };
 }

@@ -142,7 +142,15 @@ function aroundIpvs(): readonly Chain[] {
       check('nodeport-endpoints-check'),
       check('service-endpoints-check'),
     ),
-    base('filter-input-post-ipvs', 'filter', 'input', 110, check('ipvs-ips-check')),
+    base(
+      'filter-input-post-ipvs',
+      'filter',
+      'input',
+      110,
+      check('cluster-ips-check'),
+      rule(jump('health-check-nodeports-accept')),
+      check('ipvs-ips-check'),
+    ),
   ];
 }
 
