@@ -190,6 +190,40 @@ describe('mode ipvs', () => {
     );
   });
 
+  it('is left for mode nftables without a trace, wherever that is killed and started again', async () => {
+    await fc.assert(
+      fc.asyncProperty(ipvsStates, fc.infiniteStream(fc.integer({ min: 0, max: 5 })), async (states, dice) => {
+        const all = machine();
+        const [before, after] = states as [ProxyState, ProxyState];
+        await reconcile(all.tables, before, { servers: all.servers() });
+        for (const [key, { realServers }] of all.ipvs.servers)
+          all.ipvs.connections.set(key, new Map([...realServers.keys()].map((id) => [id, dice.next().value])));
+        const { ipvs: _, ...state } = after;
+        let keeper = new Keeper(all.tables, { openLeftovers: () => Promise.resolve(all.servers()) });
+        for (let attempt = 0; attempt < 20; attempt++) {
+          let left = attempt < 10 ? dice.next().value : Infinity;
+          all.ipvs.fault = () => {
+            if (left-- <= 0) throw new KernelError('crashed', 'killed');
+            return undefined;
+          };
+          if (attempt === 5) all.ipvs.connections.clear();
+          keeper = new Keeper(all.tables, { openLeftovers: () => Promise.resolve(all.servers()) });
+          await keeper.start(state).catch(onlyKernelError);
+          await keeper.change(changesBetween(before, after), state).catch(onlyKernelError);
+          if (keeper.hasPending) await keeper.drain().catch(onlyKernelError);
+        }
+        for (let i = 0; keeper.hasPending && i < 5; i++) await keeper.drain();
+        expect([...all.ipvs.servers.keys()].sort()).toEqual(foreign.map(virtualServerKey).sort());
+        // Addresses without a virtual server go with the first steps.
+        expect([...(all.ipvs.own ?? [])]).toEqual(['198.51.100.200']);
+        for (const family of ['ip', 'ip6'] as const)
+          for (const set of ['ipvs-servers', 'ipvs-ips'])
+            expect([...(all.tables.ruleset[family]?.elements.get(set)?.keys() ?? [])]).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   it('takes in a node that changed though reading the kernel failed then', async () => {
     const all = machine();
     const keeper = new Keeper(all.tables, { servers: all.servers() });
@@ -250,6 +284,10 @@ describe('mode ipvs', () => {
     expect([all.ipvs.servers.has(key), all.ipvs.own?.has('10.96.0.1' as Ip)]).toEqual([false, false]);
   });
 });
+
+function onlyKernelError(error: unknown): void {
+  if (!(error instanceof KernelError)) throw error;
+}
 
 function changesBetween(before: ProxyState, after: ProxyState): ServiceChanges {
   const changes = new Map<string, ServicePort[]>();

@@ -44,8 +44,9 @@ export function splitAround(
 ): readonly [before: Transaction, after: Transaction] {
   const nothing: Transaction = { commands: [] };
   const { commands } = transaction;
-  if (!hasSteps || !isIpvs) return [transaction, nothing];
-  if (commands.some((command) => command.kind === 'table' && command.verb === 'delete')) return [nothing, transaction];
+  if (!hasSteps) return [transaction, nothing];
+  if (commands.some((command) => command.kind === 'table' && command.verb === 'delete'))
+    return isIpvs ? [nothing, transaction] : [transaction, nothing];
   const added = new Set<string>();
   for (const command of commands)
     if (command.kind === 'element' && command.verb === 'add') added.add(elementId(command));

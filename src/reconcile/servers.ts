@@ -52,6 +52,8 @@ export class ServersKeeper {
   /** Virtual servers of which a step failed, by key. */
   readonly #failed = new Set<string>();
   #hasFailedAddresses = false;
+  /** In another mode than ipvs: is something of that left? */
+  #hasLeft = false;
   /** When a real server was first seen to wait for its connections, by both keys. */
   readonly #waitingSince = new Map<string, number>();
 
@@ -66,7 +68,7 @@ export class ServersKeeper {
 
   /** Does something wait for the end of its connections, or did it fail? */
   get hasPending(): boolean {
-    return this.#leaving.size > 0 || this.#failed.size > 0 || this.#hasFailedAddresses;
+    return this.#leaving.size > 0 || this.#failed.size > 0 || this.#hasFailedAddresses || this.#hasLeft;
   }
 
   /** Reads the kernel and compares it as a whole. What waits for the end of connections is left waiting: see planPending. */
@@ -96,12 +98,25 @@ export class ServersKeeper {
     this.#hasFailedAddresses = false;
     this.#leaving = new Set(plan.leaving);
     this.#setDraining(live, plan.draining);
+    if (live.node.ipvs === undefined) this.#keepRecord(live);
     return plan;
+  }
+
+  /** In another mode everything that is left of ours is written down until it was seen to be gone. */
+  #keepRecord(live: LiveRuleset): void {
+    const { servers, own } = this.#actual();
+    const left = new Map([...servers].filter(([key]) => this.#record.servers.has(key)));
+    const ips = [...(own ?? [])].filter((ip) => this.#record.ips.has(ip));
+    this.#hasLeft = left.size + ips.length > 0;
+    live.drain(left, ips);
   }
 
   /** What the changes since the last plan ask for, from what is known of the kernel. Call before the table's changes are taken. */
   planChange(live: LiveRuleset): ServersPlan {
     const touched = live.servers.takeTouched();
+    // In another mode no service asks for anything here.
+    if (live.node.ipvs === undefined)
+      return { steps: [], isWhole: true, draining: this.#draining, leaving: this.#leaving };
     // What came back has all its time when it leaves again.
     for (const key of this.#waitingSince.size > 0 ? touched : [])
       for (const id of live.servers.get(key)?.realServers.keys() ?? []) this.#waitingSince.delete(`${key} ${id}`);
@@ -165,6 +180,7 @@ export class ServersKeeper {
 
   /** What could not be removed stays written down as ours, as if it waited for connections. Afterwards take the table's changes. */
   keepFailed(live: LiveRuleset): void {
+    if (live.node.ipvs === undefined) return;
     const draining = new Map(this.#draining);
     for (const key of this.#failed) {
       const server = this.#image?.servers.get(key);
@@ -191,7 +207,7 @@ export class ServersKeeper {
 
   #setDraining(live: LiveRuleset, draining: ReadonlyMap<string, VirtualServer>): void {
     this.#draining = draining;
-    if (live.node.ipvs !== undefined) live.drain(draining);
+    live.drain(draining);
   }
 
   /** Asks for connections; the answer is for one plan that goes over everything that is leaving. */

@@ -62,20 +62,22 @@ export class LiveRuleset {
   }
 
   /**
-   * Mode ipvs: virtual servers that stay for a while though no service asks for them, all of them, by key. The companion table goes on
-   * to name them and their addresses as ours.
+   * Virtual servers that stay for a while though no service asks for them, all of them, by key; in another mode than ipvs what that
+   * left. The tables go on to name them and their addresses as ours, and these addresses.
    */
-  drain(servers: ReadonlyMap<string, VirtualServer>): void {
+  drain(servers: ReadonlyMap<string, VirtualServer>, ips: Iterable<Ip> = []): void {
+    const wanted = new Map<string, VirtualServer | Ip>([...servers, ...[...ips].map((ip) => [ip, ip] as const)]);
     for (const [key, contribution] of this.#draining) {
-      if (servers.has(key)) continue;
+      if (wanted.has(key)) continue;
       this.#draining.delete(key);
       this.#families[contribution.family].table.remove(contribution);
     }
-    for (const [key, server] of servers) {
+    for (const [key, what] of wanted) {
       if (this.#draining.has(key)) continue;
-      const contribution = new Contribution(familyOf(server.ip), noSlots.ip);
-      contribution.add(sets.virtualServers, key);
-      if (this.node.ipvs?.interfaceIps.includes(server.ip) === false) contribution.add(sets.boundIps, server.ip);
+      const ip = typeof what === 'string' ? what : what.ip;
+      const contribution = new Contribution(familyOf(ip), noSlots.ip);
+      if (typeof what !== 'string') contribution.add(sets.virtualServers, key);
+      if (this.node.ipvs?.interfaceIps.includes(ip) !== true) contribution.add(sets.boundIps, ip);
       this.#draining.set(key, contribution);
       this.#families[contribution.family].table.add(contribution);
     }

@@ -12,9 +12,9 @@ export const sets = {
   firewallIps: 'firewall-ips',
   firewallSources: 'firewall-sources',
   healthCheckNodePorts: 'health-check-nodeports',
-  /** Mode ipvs: what of IPVS is ours, for whoever comes after us to know. */
+  /** What of IPVS is ours, for whoever comes after us to know. */
   virtualServers: 'ipvs-servers',
-  /** Mode ipvs: services' addresses on our interface. */
+  /** Services' addresses on our interface. */
   boundIps: 'ipvs-ips',
 } as const;
 

@@ -308,12 +308,10 @@ export function skeletonSets(state: NodeState, family: Family): readonly SetDecl
     ...originalVerdicts(maps.masquerade, 'external frontends, after destination NAT'),
     ...originalVerdicts(maps.affinity, 'frontends with session affinity'),
     ...verdicts(maps.shortCircuit, 'as service-*, for pods and the node, external policy Local'),
-    ...(isIpvs
-      ? [
-          set(sets.virtualServers, frontend.ip, 'virtual servers of IPVS that are ours'),
-          set(sets.boundIps, daddr, 'services’ addresses on our interface'),
-        ]
-      : verdicts(maps.service, 'where a new connection goes')),
+    // In mode nftables too: what mode ipvs left is ours until its connections have ended.
+    set(sets.virtualServers, frontend.ip, 'virtual servers of IPVS that are ours'),
+    set(sets.boundIps, daddr, 'services’ addresses on our interface'),
+    ...(isIpvs ? [] : verdicts(maps.service, 'where a new connection goes')),
     ...verdicts(maps.noEndpoint, 'reject: no endpoints; drop: none on this node'),
     set(sets.healthCheckNodePorts, payload('tcp', 'dport'), 'health checks of load balancers'),
     set(sets.clusterIps, daddr, 'cluster IPs in use'),
