@@ -31,9 +31,16 @@ async function run(request: Request): Promise<Result> {
   const skipped: Record<string, string> = {};
   const errors: string[] = [];
   const runs = shares(request, availableParallelism()).map(async (args) => {
-    for (const [name, found] of Object.entries(await runScript(script, args))) {
-      if (typeof found === 'string' && found.startsWith('SKIPPED ')) skipped[name] = found.replace('SKIPPED ', '');
-      else faults[name] = [found].flat().filter((fault) => fault !== '');
+    const found = await runScript(script, args).catch((error: unknown) => {
+      // Node's own compiler comes to grief under emulation, once in many runs: no fault of what is tested, and nothing was said of it.
+      if (!isCrash(error)) throw error;
+      console.log(`${titleOf(request)}: node crashed, so it is run once more:\n${describe(error)}`);
+      return runScript(script, args);
+    });
+    for (const [name, faultsFound] of Object.entries(found)) {
+      if (typeof faultsFound === 'string' && faultsFound.startsWith('SKIPPED '))
+        skipped[name] = faultsFound.replace('SKIPPED ', '');
+      else faults[name] = [faultsFound].flat().filter((fault) => fault !== '');
     }
   });
   for (const run of await Promise.allSettled(runs)) {
@@ -71,6 +78,12 @@ function parse(stdout: string): Found {
     else if (line.startsWith(' ') && name !== '') found[name] = `${found[name]}\n${line}`;
   }
   return found;
+}
+
+/** Whether V8 found its own code in disorder. A SIGSEGV is none: that could be our doing, through the calls of libc. */
+function isCrash(error: unknown): boolean {
+  const { signal, stderr } = error as Error & { signal?: string; stderr?: string };
+  return ['SIGILL', 'SIGTRAP'].includes(signal ?? '') || /^# Fatal error in/m.test(stderr ?? '');
 }
 
 function describe(error: unknown): string {
