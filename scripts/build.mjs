@@ -15,9 +15,9 @@ await build({
   target: 'node20',
   // Native: it stays beside the bundle, and where it is missing what needs it says so.
   external: ['koffi'],
+  alias: { undici: './scripts/no-undici.mjs' },
   minifyWhitespace: true,
   minifySyntax: true,
-  keepNames: true,
   define: { __VIPMAP_VERSION__: JSON.stringify(version) },
   // Some dependencies are CommonJS and ask for Node's modules by require.
   banner: {

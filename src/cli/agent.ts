@@ -109,6 +109,8 @@ export class Agent {
       },
     });
     const onSynced = () => {
+      // The lists have left the most behind that there will be, and what compiling takes comes on top of it.
+      releaseMemory();
       options.observer.sourceSynced();
       this.#loop.trigger();
     };

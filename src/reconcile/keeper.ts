@@ -92,10 +92,10 @@ export class Keeper {
   }
 
   /** Takes over what the kernel holds: endpoints keep their slots there, and only what differs is sent. */
-  start(state: ProxyState): Promise<SyncResult> {
+  start({ servicePorts, ...node }: ProxyState): Promise<SyncResult> {
     return this.#exclusively(async () => {
       const actual = await readRuleset(this.#kernel);
-      this.#live = new LiveRuleset(state, state.servicePorts, slotsOfRuleset(actual), actual);
+      this.#live = new LiveRuleset(node, servicePorts, slotsOfRuleset(actual), actual);
       return this.#bring(this.#live, actual);
     });
   }

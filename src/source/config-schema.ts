@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { aBoolean, aCidr, type Accepts, anIp, aText, oneOf } from './fields.ts';
 import { aScheduler } from './ipvs-scheduler.ts';
 import { aMode } from './mode.ts';
@@ -49,7 +49,7 @@ export function parseDurationMs(value: unknown): number | undefined {
   const sign = value.startsWith('-') ? -1 : 1;
   const text = value.replace(/^[-+]/, '');
   if (text === '0') return 0;
-  const part = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
+  const part = /(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/y;
   let total = 0;
   let match = part.exec(text);
   let end = 0;

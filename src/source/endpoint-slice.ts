@@ -60,7 +60,7 @@ function readPorts(raw: Json, report: Report): readonly EndpointPortSpec[] {
     const port = readField(item, 'port', aPort, 'the port is skipped', inPort);
     if (protocol !== undefined && port !== undefined) ports.push({ name: name ?? '', protocol, port });
   }
-  return ports;
+  return ports.slice();
 }
 
 function readEndpoints(raw: Json, family: Family, report: Report): readonly EndpointSpec[] {
@@ -82,7 +82,8 @@ function readEndpoints(raw: Json, family: Family, report: Report): readonly Endp
       nodeHints: readHints(hints, 'forNodes', inEndpoint),
     });
   }
-  return endpoints;
+  // Without what the array holds in reserve: there are tens of thousands.
+  return endpoints.slice();
 }
 
 const noHints: Json = {};

@@ -1,3 +1,4 @@
+import memoize from 'lodash-es/memoize.js';
 import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
 import { concat, type Expression, goto, payload, type Statement } from '../../ruleset/nftables/expression.ts';
@@ -36,7 +37,13 @@ export function parseBalancingChainName(name: string): BalancingChain | undefine
   };
 }
 
-export function balancingChain(family: Family, chain: BalancingChain): Chain {
+/** The same object for the same chain: nearly every service has one of a few. */
+export const balancingChain: (family: Family, chain: BalancingChain) => Chain = memoize(
+  makeBalancingChain,
+  (family: Family, chain: BalancingChain) => `${family} ${balancingChainName(chain)}`,
+);
+
+function makeBalancingChain(family: Family, chain: BalancingChain): Chain {
   const { shape, list, protocol, count, hasAffinity } = chain;
   const { saddr, daddr } = fields(family);
   const dport = payload(protocol, 'dport');

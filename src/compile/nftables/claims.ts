@@ -1,6 +1,7 @@
 import { type Frontend, type FrontendKind, frontendsOf } from '../../model/frontend.ts';
 import type { ServicePort } from '../../model/service-port.ts';
 import { compareText } from '../../net/ip.ts';
+import { concatenate } from '../../ruleset/nftables/ruleset.ts';
 
 /** Two service ports with the same frontend. */
 export interface Conflict {
@@ -10,7 +11,7 @@ export interface Conflict {
 
 /** The key of a frontend in maps: `10.96.0.10 . udp . 53`, and `tcp . 30080` for a node port. */
 export function frontendKey({ ip, protocol, port }: Pick<Frontend, 'ip' | 'protocol' | 'port'>): string {
-  return ip === undefined ? `${protocol} . ${port}` : `${ip} . ${protocol} . ${port}`;
+  return ip === undefined ? concatenate(protocol, String(port)) : concatenate(ip, protocol, String(port));
 }
 
 /** The order of service ports in which claims are settled and messages told. */

@@ -7,6 +7,7 @@ import type { NodeState } from '../../model/proxy-state.ts';
 import type { ServicePort } from '../../model/service-port.ts';
 import { cidrContains, disjointCidrs, hostCidr, printCidr } from '../../net/cidr.ts';
 import type { Family } from '../../net/ip.ts';
+import { concatenate } from '../../ruleset/nftables/ruleset.ts';
 import { contributeServers } from '../ipvs/servers.ts';
 import { learningChain, learningChainName } from './affinity.ts';
 import { frontendKey } from './claims.ts';
@@ -42,7 +43,7 @@ export function contributeServicePort(
   const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints]
     .filter(({ isLocal }) => isLocal)
     .map(({ ip }) => ip);
-  for (const ip of localIps.sort()) contribution.add(sets.hairpin, `${ip} . ${ip}`);
+  for (const ip of localIps.sort()) contribution.add(sets.hairpin, concatenate(ip, ip));
   const balanced = {
     cluster: endpointTexts(categorized.cluster.endpoints),
     local: endpointTexts(categorized.local.endpoints),
@@ -53,12 +54,12 @@ export function contributeServicePort(
     if (node.ipvs !== undefined) contributeServers(contribution, node, node.ipvs, frontend, serves);
     if (frontend.kind === 'load-balancer-ip') addSourceRanges(contribution, frontend, node);
   }
-  return contribution;
+  return contribution.seal();
 }
 
 /** Sorted, so that equal lists give equal slots whatever the order in the state. */
 function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
-  return sortedUniq(endpoints.map(({ ip, port }) => `${ip} . ${port}`).sort());
+  return sortedUniq(endpoints.map(({ ip, port }) => concatenate(ip, String(port))).sort());
 }
 
 type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
@@ -79,7 +80,7 @@ function addFrontend(
     return [];
   }
   const isExternal = frontend.kind !== 'cluster-ip';
-  const slotKey = ip === undefined ? String(port) : `${ip} . ${port}`;
+  const slotKey = ip === undefined ? String(port) : concatenate(ip, String(port));
   const timeoutSeconds = servicePort.affinityTimeoutSeconds;
   const verdict = (list: 'cluster' | 'local') =>
     contribution.balance(slotKey, balanced[list], { shape, list, protocol, hasAffinity: timeoutSeconds !== undefined });
@@ -116,5 +117,5 @@ function addSourceRanges(contribution: Contribution, frontend: Frontend, node: N
   const nodeIp = node.nodeIps[contribution.family];
   const nodeMay = nodeIp !== undefined && ranges.some((range) => cidrContains(range, nodeIp));
   const sources = nodeMay ? [...ranges, ...servicePort.loadBalancerIps.map(hostCidr)] : ranges;
-  for (const cidr of disjointCidrs(sources)) contribution.add(sets.firewallSources, `${key} . ${printCidr(cidr)}`);
+  for (const cidr of disjointCidrs(sources)) contribution.add(sets.firewallSources, concatenate(key, printCidr(cidr)));
 }

@@ -1,15 +1,9 @@
 import type { Family } from '../../net/ip.ts';
-import type { Chain } from '../../ruleset/nftables/ruleset.ts';
+import { type Chain, concatenate } from '../../ruleset/nftables/ruleset.ts';
 import { type BalancingChain, balancingChain, balancingChainName } from './balancing.ts';
 import { endpointMap } from './names.ts';
 import type { ContributedServer } from '../ipvs/contributed-server.ts';
 import { assignSlots, type Slots } from './slots.ts';
-
-export interface ContributedElement {
-  readonly set: string;
-  readonly key: string;
-  readonly value: string;
-}
 
 /** The endpoints of one frontend by slot, in one endpoint map. */
 export interface ContributedSlots {
@@ -24,11 +18,12 @@ export interface ContributedSlots {
  */
 export class Contribution {
   readonly family: Family;
-  readonly elements: ContributedElement[] = [];
-  readonly chains = new Map<string, Chain>();
-  readonly slots: ContributedSlots[] = [];
+  chains: readonly Chain[] = [];
+  slots: readonly ContributedSlots[] = [];
   /** Mode ipvs only. */
   readonly servers: ContributedServer[] = [];
+  /** Set, key and value of one element after the other: a large cluster has hundreds of thousands, and objects would take twice as much. */
+  #elements: string[] = [];
   readonly #previous: Slots;
 
   constructor(family: Family, previous: Slots) {
@@ -37,27 +32,38 @@ export class Contribution {
   }
 
   add(set: string, key: string, value = ''): void {
-    this.elements.push({ set, key, value });
+    this.#elements.push(set, key, value);
+  }
+
+  forEachElement(visit: (set: string, key: string, value: string) => void): void {
+    const elements = this.#elements;
+    for (let i = 0; i < elements.length; i += 3) visit(elements[i] ?? '', elements[i + 1] ?? '', elements[i + 2] ?? '');
+  }
+
+  /** Nothing more comes: gives back what the arrays hold in reserve. */
+  seal(): this {
+    this.#elements = this.#elements.slice();
+    return this;
   }
 
   addChain(chain: Chain): void {
-    if (!this.chains.has(chain.name)) this.chains.set(chain.name, chain);
+    if (!this.chains.some(({ name }) => name === chain.name)) this.chains = [...this.chains, chain];
   }
 
   /** Gives a frontend's list of endpoints its slots and returns the verdict that balances over them. */
   balance(frontend: string, endpoints: readonly string[], chain: Omit<BalancingChain, 'count'>): string {
     const map = endpointMap(chain.shape, chain.list, chain.protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
-    this.slots.push({ map, frontend, slots });
-    for (const [slot, endpoint] of slots.entries()) this.add(map, `${frontend} . ${slot}`, endpoint);
+    this.slots = [...this.slots, { map, frontend, slots }];
+    for (const [slot, endpoint] of slots.entries()) this.add(map, concatenate(frontend, String(slot)), endpoint);
     const plain = { ...chain, count: endpoints.length, hasAffinity: false };
     this.#addBalancingChain(plain);
     return `goto ${chain.hasAffinity ? this.#addBalancingChain({ ...plain, hasAffinity: true }) : balancingChainName(plain)}`;
   }
 
   #addBalancingChain(chain: BalancingChain): string {
-    const name = balancingChainName(chain);
-    if (!this.chains.has(name)) this.chains.set(name, balancingChain(this.family, chain));
-    return name;
+    const made = balancingChain(this.family, chain);
+    this.addChain(made);
+    return made.name;
   }
 }

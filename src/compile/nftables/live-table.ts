@@ -53,16 +53,15 @@ export class LiveTable {
   }
 
   add(contribution: Contribution): void {
-    for (const { set, key, value } of contribution.elements) {
-      if (sharedSets.has(set) && this.#share(set, key, 1) > 1) continue;
-      this.#put(set, key, value);
-    }
+    contribution.forEachElement((set, key, value) => {
+      if (!sharedSets.has(set) || this.#share(set, key, 1) === 1) this.#put(set, key, value);
+    });
     for (const { map, frontend, slots } of contribution.slots) {
       const mapSlots = this.#slots.get(map) ?? new Map<string, readonly string[]>();
       this.#slots.set(map, mapSlots);
       mapSlots.set(frontend, slots);
     }
-    for (const chain of contribution.chains.values()) {
+    for (const chain of contribution.chains) {
       if (this.#chains.has(chain.name)) continue;
       this.#chains.set(chain.name, chain);
       this.#newChains.push(chain);
@@ -76,10 +75,9 @@ export class LiveTable {
 
   /** Takes a contribution out again. Its chains stay, for the next one that needs them. */
   remove(contribution: Contribution): void {
-    for (const { set, key } of contribution.elements) {
-      if (sharedSets.has(set) && this.#share(set, key, -1) > 0) continue;
-      this.#put(set, key, undefined);
-    }
+    contribution.forEachElement((set, key) => {
+      if (!sharedSets.has(set) || this.#share(set, key, -1) <= 0) this.#put(set, key, undefined);
+    });
     for (const { map, frontend } of contribution.slots) this.#slots.get(map)?.delete(frontend);
   }
 

@@ -36,6 +36,14 @@ export interface SetDeclaration {
  */
 export type Elements = ReadonlyMap<string, string>;
 
+/**
+ * The text of a concatenation, e.g. `10.96.0.10 . tcp . 80`. As one flat string: V8 makes a template out of pieces that it keeps beside
+ * the result, twice the memory for what stays.
+ */
+export function concatenate(...parts: readonly string[]): string {
+  return parts.join(' . ');
+}
+
 export interface Table {
   readonly family: Family;
   /** In the order in which they are made. */

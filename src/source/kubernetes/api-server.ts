@@ -1,8 +1,8 @@
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
-import { HttpMethod, RequestContext } from '@kubernetes/client-node/dist/gen/http/http.js';
-import { fetch, type RequestInit, type Response } from 'undici';
+import { text } from 'node:stream/consumers';
 import { isRecord, type Json, reasonOf } from '../fields.ts';
 import { parseJson } from '../json.ts';
+import { type HttpRequest, type HttpResponse, sendRequest } from './https.ts';
 
 /** What went wrong between us and the API server. `status`: its HTTP answer, undefined if there was none. */
 export class ApiError extends Error {
@@ -55,9 +55,12 @@ export class HttpApiServer implements ApiServer {
 
   async list(path: string, query: Query): Promise<Page> {
     const response = await this.#request(path, query, { signal: AbortSignal.timeout(requestTimeoutMs) });
-    const body: unknown = await response.json().catch((error: unknown) => {
+    let body: unknown;
+    try {
+      body = JSON.parse(await text(response.body));
+    } catch (error) {
       throw new ApiError(`GET ${path}: its answer breaks off or is no JSON: ${reasonOf(error)}`);
-    });
+    }
     const metadata = isRecord(body) && isRecord(body['metadata']) ? body['metadata'] : {};
     const items: readonly unknown[] = isRecord(body) && Array.isArray(body['items']) ? body['items'] : [];
     return {
@@ -76,7 +79,6 @@ export class HttpApiServer implements ApiServer {
         { ...query, watch: true },
         { signal: AbortSignal.any([signal, inactivity.signal]) },
       );
-      if (response.body === null) return;
       for await (const line of linesOf(response.body, () => timer.refresh())) {
         const json = parseJson(line);
         if (json.kind !== 'value' || !isRecord(json.value) || !isRecord(json.value['object']))
@@ -104,31 +106,21 @@ export class HttpApiServer implements ApiServer {
         signal: AbortSignal.timeout(requestTimeoutMs),
       },
     );
-    await response.body?.cancel();
+    response.body.resume();
   }
 
-  async #request(
-    path: string,
-    query: Query,
-    init: RequestInit & { headers?: Record<string, string> },
-  ): Promise<Response> {
+  async #request(path: string, query: Query, request: HttpRequest): Promise<HttpResponse> {
     const url = new URL(this.url + path);
     for (const [key, value] of Object.entries(query)) url.searchParams.set(key, String(value));
-    const method = init.method ?? 'GET';
-    let response: Response;
+    const method = request.method ?? 'GET';
+    const headers = { accept: 'application/json', 'user-agent': 'vipmap', ...request.headers };
+    let response: HttpResponse;
     try {
-      const context = new RequestContext(url.toString(), HttpMethod.GET);
-      await this.#config.applySecurityAuthentication(context);
-      const dispatcher = context.getDispatcher();
-      response = await fetch(url, {
-        ...init,
-        headers: { accept: 'application/json', 'user-agent': 'vipmap', ...init.headers, ...context.getHeaders() },
-        ...(dispatcher && { dispatcher }),
-      });
+      response = await sendRequest(this.#config, url, { ...request, headers });
     } catch (error) {
       throw new ApiError(`${method} ${url.origin}${path}: ${causeOf(error)}`, undefined, { cause: error });
     }
-    if (response.ok) return response;
+    if (response.status >= 200 && response.status < 300) return response;
     throw new ApiError(`${method} ${path}: ${await refusalIn(response)}`, response.status);
   }
 }
@@ -153,16 +145,14 @@ async function* linesOf(chunks: AsyncIterable<Uint8Array>, onChunk: () => void):
 }
 
 /** The API server says why in a Status object. */
-async function refusalIn(response: Response): Promise<string> {
-  const text = await response.text().catch(() => '');
-  const json = parseJson(text);
+async function refusalIn({ status, reason, body }: HttpResponse): Promise<string> {
+  const json = parseJson(await text(body).catch(() => ''));
   const message = json.kind === 'value' && isRecord(json.value) ? json.value['message'] : undefined;
-  return `${response.status} ${typeof message === 'string' && message !== '' ? message : response.statusText}`;
+  return `${status} ${typeof message === 'string' && message !== '' ? message : reason}`;
 }
 
-/** fetch hides the reason (ECONNREFUSED, a bad certificate) behind "fetch failed". */
+/** With its code: ECONNREFUSED, or what is wrong with a certificate. */
 function causeOf(error: unknown): string {
-  const cause = isRecord(error) && isRecord(error['cause']) ? error['cause'] : error;
-  const code = isRecord(cause) && typeof cause['code'] === 'string' ? ` (${cause['code']})` : '';
-  return `${reasonOf(cause)}${code}`;
+  const code = isRecord(error) && typeof error['code'] === 'string' ? ` (${error['code']})` : '';
+  return `${reasonOf(error)}${code}`;
 }
