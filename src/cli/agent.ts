@@ -122,13 +122,15 @@ export class Agent {
   }
 
   async start(): Promise<void> {
+    this.#unwatchKernel = this.#options.watchKernel((reason) => {
+      this.#options.observer.foreignChange();
+      this.keeper.forgetReadAhead();
+      this.#loop.requestAudit(reason);
+    });
+    this.keeper.readAhead();
     await this.#source.start();
     if (this.#options.nodeAddresses === undefined)
       this.#addressTimer = setInterval(() => this.#lookAtAddresses(), addressPeriodMs);
-    this.#unwatchKernel = this.#options.watchKernel((reason) => {
-      this.#options.observer.foreignChange();
-      this.#loop.requestAudit(reason);
-    });
   }
 
   /** Ends within a second; the rules stay. */

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
+import { readRuleset } from '../reconcile/read-ruleset.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
 import { openWriters } from './open-kernel.ts';
 import { openLeftovers, openServers } from './open-servers.ts';
 import { printDescriptions, reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
-import { plural, writeData } from './terminal.ts';
+import { createReporter, plural, writeData } from './terminal.ts';
 
 export function addApplyCommand(program: Command): void {
   addKernelOptions(addInputOptions(program.command('apply')))
@@ -18,11 +19,15 @@ export function addApplyCommand(program: Command): void {
     .action(async (options: InputOptions) => {
       const start = performance.now();
       const nft = await openKernel(options);
+      const { kernel } = openWriters(nft, 'auto', createReporter(options.logFormat));
+      // Beside the reading of the state; its failure is told when it is needed.
+      const actual = readRuleset(kernel);
+      actual.catch(() => undefined);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
-      const { kernel } = openWriters(nft, 'auto', reporter);
       const times: string[] = [];
       const serversOptions = { settings, ipvs, ipvsadm: options.ipvsadm, reporter };
       const result = await reconcile(kernel, state, {
+        actual,
         servers: settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined,
         openLeftovers: () => openLeftovers(serversOptions),
         observe: (part, ms) => {

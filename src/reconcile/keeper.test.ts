@@ -92,6 +92,36 @@ describe('Keeper', () => {
     expectHeld(kernel, state(service(1, [6]), service(2, [7])));
   });
 
+  it('starts from what it read ahead, unless somebody changed that since or it could not be read', async () => {
+    const wanted = state(service(1, [5]));
+    const kernel = new MemoryKernel(compile(wanted).ruleset);
+    let reads = 0;
+    const readTable = kernel.readTable.bind(kernel);
+    kernel.readTable = (family) => {
+      reads++;
+      return readTable(family);
+    };
+    const ahead = new Keeper(kernel);
+    ahead.readAhead();
+    expect(await ahead.start(wanted)).toMatchObject({ commands: 0 });
+    expect(reads).toBe(families.length);
+
+    const surprised = new Keeper(kernel);
+    surprised.readAhead();
+    await Promise.resolve();
+    tamper(kernel, [element(kernel, 'delete', 'cluster-endpoints-tcp', '10.96.0.1 . 80 . 0', '10.244.1.5 . 8080')]);
+    surprised.forgetReadAhead();
+    expect(await surprised.start(wanted)).toMatchObject({ commands: 1 });
+    expectHeld(kernel, wanted);
+
+    const unlucky = new Keeper(kernel);
+    kernel.readTable = (family) =>
+      reads++ < 4 * families.length ? Promise.reject(new KernelError('crashed', 'nft')) : readTable(family);
+    reads = 3 * families.length;
+    unlucky.readAhead();
+    expect(await unlucky.start(wanted)).toMatchObject({ commands: 0 });
+  });
+
   it('sends a change alone, without reading', async () => {
     const kernel = new MemoryKernel();
     const keeper = new Keeper(kernel);

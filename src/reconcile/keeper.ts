@@ -9,7 +9,13 @@ import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import { type Kernel, KernelError } from '../kernel/kernel.ts';
 import type { NodeState, ProxyState } from '../model/proxy-state.ts';
 import { families, type Family } from '../net/ip.ts';
-import { type Elements, isDynamic, type SetDeclaration, type Table } from '../ruleset/nftables/ruleset.ts';
+import {
+  type Elements,
+  isDynamic,
+  type Ruleset,
+  type SetDeclaration,
+  type Table,
+} from '../ruleset/nftables/ruleset.ts';
 import { type Command, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
 import { applyTransaction, type SetAside } from './apply-transaction.ts';
 import { auditMap, auditStructure, type Wrong, wrongServers } from './audit.ts';
@@ -69,6 +75,7 @@ export class Keeper {
   /** Keys that changed while an audit reads a map; undefined: none reads. */
   #changedMeanwhile: Set<string> | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #readAhead: { readonly ruleset: Promise<Ruleset | undefined>; readonly sinceMs: number } | undefined;
 
   constructor(kernel: Kernel, { servers, openLeftovers }: KeeperOptions = {}) {
     this.#kernel = kernel;
@@ -91,10 +98,30 @@ export class Keeper {
     return this.#setAside.size;
   }
 
+  /** Begins to read the kernel, which takes seconds where it holds much, while the cluster's state is still on its way. */
+  readAhead(): void {
+    const ruleset = readRuleset(this.#kernel).catch(() => undefined);
+    this.#readAhead = { ruleset, sinceMs: performance.now() };
+  }
+
+  /** Somebody else changed the kernel. */
+  forgetReadAhead(): void {
+    this.#readAhead = undefined;
+  }
+
+  /** What was read ahead, unless that failed or is not fresh any more. */
+  async #takeReadAhead(): Promise<Ruleset | undefined> {
+    const { ruleset, sinceMs = 0 } = this.#readAhead ?? {};
+    const read = await ruleset;
+    const isFresh = this.#readAhead !== undefined && performance.now() - sinceMs < freshMs;
+    this.#readAhead = undefined;
+    return isFresh ? read : undefined;
+  }
+
   /** Takes over what the kernel holds: endpoints keep their slots there, and only what differs is sent. */
   start({ servicePorts, ...node }: ProxyState): Promise<SyncResult> {
     return this.#exclusively(async () => {
-      const actual = await readRuleset(this.#kernel);
+      const actual = (await this.#takeReadAhead()) ?? (await readRuleset(this.#kernel));
       this.#live = new LiveRuleset(node, servicePorts, slotsOfRuleset(actual), actual);
       return this.#bring(this.#live, actual);
     });
@@ -313,6 +340,9 @@ export class Keeper {
     return result;
   }
 }
+
+/** Without a monitor of the kernel nobody says when others change it. */
+const freshMs = 30_000;
 
 function isRefusal({ failure }: KernelError): boolean {
   return failure === 'refused' || failure === 'full' || failure === 'too-big';

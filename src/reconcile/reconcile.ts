@@ -32,6 +32,8 @@ export interface Reconciliation extends Comparison, ApplyResult, Forgotten {
 
 export interface ReconcileOptions {
   readonly observe?: Observe;
+  /** What the kernel holds, where somebody has begun to read it already. */
+  readonly actual?: Promise<Ruleset>;
   /** What keeps IPVS beside the tables, where that is used or was before. */
   readonly servers?: ServersKeeper | undefined;
   /** In another mode than ipvs, where that mode left virtual servers: what takes them away. */
@@ -50,7 +52,7 @@ export async function compareWithKernel(
 ): Promise<Comparison> {
   const { observe = unobserved } = options;
   const lap = stopwatch(observe);
-  const actual = await readRuleset(kernel);
+  const actual = await (options.actual ?? readRuleset(kernel));
   lap('read');
   const live = compile(state, slotsOfRuleset(actual));
   lap('compile');
