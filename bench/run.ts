@@ -1,95 +1,111 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { chainPerService, clusterState } from './generate.ts';
+import { Command, InvalidArgumentError } from 'commander';
+import { checkRatios } from './guard.ts';
+import { buildBinaries, versions as kubeProxyVersions } from './kube-proxy/binaries.ts';
+import { describeMachine, loadAverage, versions } from './machine.ts';
+import { run } from './programs/commands.ts';
+import { parseSize, type Question, type Report, type Row } from './question.ts';
+import { questions } from './questions/index.ts';
+import { writeReport } from './report/write.ts';
+import { runQuestion } from './run-question.ts';
 
-/*
- * How long until a node is ready, against a ruleset of kube-proxy's shape in the same run: npm run bench [-- --sizes 1000x10,5000x10]
- * Runs in a network namespace of its own, alternately, several times; prints the medians and their ratio.
- */
-const { values } = parseArgs({
-  options: { sizes: { type: 'string', default: '1000x10,5000x10' }, runs: { type: 'string', default: '3' } },
-});
-const bundle = join(import.meta.dirname, '..', 'dist', 'vipmap.mjs');
-const nft = process.env['VIPMAP_NFT'] ?? 'nft';
+/* What vipmap costs, in the words of README.md: npm run bench [-- --full | --check | --sizes 5000x10 --only cold-load]. */
+const names = questions.map(({ name }) => name);
+const root = join(import.meta.dirname, '..');
+const results = join(import.meta.dirname, 'results');
 
-if (process.env['VIPMAP_BENCH_INSIDE'] === undefined) {
-  const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.argv.slice(1)], {
-    stdio: 'inherit',
-    env: { ...process.env, VIPMAP_BENCH_INSIDE: '1' },
-  });
-  process.exit(status ?? 1);
+interface Options {
+  readonly sizes?: readonly string[];
+  readonly only?: readonly string[];
+  readonly runs: number;
+  readonly full?: boolean;
+  readonly check?: boolean;
+  readonly record?: boolean;
+  readonly out: string;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'vipmap-bench-'));
-try {
-  const rows = values.sizes.split(',').map((size) => measure(size, Number(values.runs)));
-  console.log(
-    `\n${cpus().length} x ${cpus()[0]?.model ?? 'processor'}, ${run('uname', ['-sr']).trim()}, ${run(nft, ['--version']).trim()}; medians of ${values.runs} runs\n`,
-  );
-  console.log(
-    '| services x endpoints | vipmap apply: state file to kernel | a second apply, nothing to do | a chain per service: nft alone | ratio |\n|---|---|---|---|---|',
-  );
-  for (const { size, ours, again, theirs } of rows) {
-    console.log(
-      `| ${size} | ${seconds(ours)} | ${seconds(again)} | ${seconds(theirs)} | ${(theirs / ours).toFixed(1)} |`,
+const program = new Command('npm run bench --')
+  .description('measures vipmap beside others, each question in a network namespace of its own')
+  .option('--sizes <sizes>', 'SERVICESxENDPOINTS, by commas (default: those of each question)', sizesOf)
+  .option('--only <questions>', `by commas: ${names.join(', ')}`, questionsOf)
+  .option('--runs <number>', 'how often each is measured, alternately', positive, 3)
+  .option('--full', 'all sizes: hours, most of them for others than vipmap')
+  .option('--check', 'compares ratios with those recorded in bench/ratios.json; exit code 1 where one is worse')
+  .option('--record', 'measures the ratios and writes bench/ratios.json')
+  .option('--out <folder>', 'where the report goes', join(results, 'latest'))
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+
+function sizesOf(text: string): readonly string[] {
+  const sizes = text.split(',');
+  for (const size of sizes) {
+    try {
+      parseSize(size);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  }
+  return sizes;
+}
+
+function questionsOf(text: string): readonly string[] {
+  const chosen = text.split(',');
+  const unknown = chosen.filter((name) => !names.includes(name));
+  if (unknown.length > 0)
+    throw new InvalidArgumentError(`there is no question "${unknown.join(', ')}"; there are ${names.join(', ')}`);
+  return chosen;
+}
+
+function positive(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('give a number from 1');
+  return Number(text);
+}
+
+async function measure(options: Options): Promise<Report> {
+  const chosen = questions.filter(({ name }) => options.only?.includes(name) ?? true);
+  // Ten minutes the first time: a quick run shows what was recorded instead, where they are not built yet.
+  if (options.full) await buildBinaries((text) => console.error(text));
+  const before = loadAverage();
+  const rows: Row[] = [];
+  const missing: Record<string, string> = {};
+  for (const question of chosen) {
+    console.error(question.title);
+    const outcome = await runQuestion(
+      question,
+      options.sizes ?? usualSizes(question, options.full ?? false),
+      options.runs,
     );
+    rows.push(...outcome.rows);
+    if (outcome.error !== undefined) missing[question.name] = outcome.error;
   }
-} finally {
-  rmSync(folder, { recursive: true });
+  return {
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    versions: { ...versions(), ...(await kubeProxyVersions()) },
+    load: [before, loadAverage()],
+    rows,
+    missing,
+  };
 }
 
-function measure(size: string, runs: number) {
-  const [services = 0, endpoints = 0] = size.split('x').map(Number);
-  const state = join(folder, 'state.json');
-  const script = join(folder, 'chain-per-service.nft');
-  writeFileSync(state, clusterState(services, endpoints));
-  writeFileSync(script, chainPerService(services, endpoints));
-  const apply = [
-    process.execPath,
-    bundle,
-    'apply',
-    '--state',
-    state,
-    '--node',
-    'node-1',
-    '--cluster-cidr',
-    '10.128.0.0/9',
-    '--node-addresses',
-    '192.168.0.2',
-  ];
-  const ours: number[] = [];
-  const again: number[] = [];
-  const theirs: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    ours.push(time(apply));
-    again.push(time(apply));
-    run(nft, ['flush', 'ruleset']);
-    theirs.push(time([nft, '-f', script]));
-    run(nft, ['flush', 'ruleset']);
-  }
-  console.error(`${size} measured`);
-  return { size, ours: median(ours), again: median(again), theirs: median(theirs) };
+const usualSizes = ({ quick, full }: Question, isFull: boolean) => (isFull ? full : quick);
+
+async function reportOn(options: Options): Promise<boolean> {
+  const report = await measure(options);
+  const titles = Object.fromEntries(questions.map(({ name, title, about }) => [name, { title, about }]));
+  await writeReport(report, options.out, titles);
+  console.log(`the report is in ${options.out}`);
+  const missing = Object.entries(report.missing);
+  for (const [name, why] of missing) console.error(`${name} was not measured as a whole: ${why}`);
+  return missing.length === 0;
 }
 
-function run(program: string, args: readonly string[]): string {
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 2 ** 28 });
-  if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed: ${stderr}`);
-  return stdout;
-}
-
-function time([program = '', ...args]: readonly string[]): number {
-  const start = performance.now();
-  run(program, args);
-  return performance.now() - start;
-}
-
-function median(numbers: readonly number[]): number {
-  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] as number;
-}
-
-function seconds(ms: number): string {
-  return `${(ms / 1000).toFixed(2)} s`;
+const options = program.parse().opts<Options>();
+try {
+  run([process.execPath, join(root, 'scripts', 'build.mjs')]);
+  const isRight =
+    options.check || options.record ? await checkRatios({ records: options.record ?? false }) : await reportOn(options);
+  process.exitCode = isRight ? 0 : 1;
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
 }

@@ -2,7 +2,7 @@
 # Installs what the project needs beside the system's own: setup.sh [--packages | --kernel | --tests]
 #   --packages  npm packages, among them Node 24 (the default)
 #   --kernel    also nft 1.1.3 or newer and the programs that make namespaces
-#   --tests     also an old nft, iptables, ipset and ipvsadm, and what starts a virtual machine with another kernel, to test with
+#   --tests     also an old nft, iptables, ipset and ipvsadm, what starts a virtual machine with another kernel, and Chromium, to test with
 # Quiet where nothing is to do. Works as root and as an ordinary user; only Debian packages of the system need root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,6 +43,7 @@ install_programs() {
     command -v iptables-save > /dev/null || missing+=(iptables)
     command -v ipset > /dev/null || missing+=(ipset)
     command -v ipvsadm > /dev/null || missing+=(ipvsadm)
+    command -v chromium > /dev/null || missing+=(chromium)
     if [ "$(uname -m)" = x86_64 ]; then
       command -v qemu-system-x86_64 > /dev/null || missing+=(qemu-system-x86)
       # A busybox that needs libraries will not do.
