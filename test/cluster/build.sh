@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Kubernetes, containerd, CoreDNS and Helm from their Go modules; the versions are in the go.mod files beside this script.
-#   build.sh [PART...]      all parts, or some of: control nodes e2e proxy helm
+#   build.sh [PART...]      all parts, or some of: control nodes e2e proxy helm; or etcd, which is not built but taken from Debian
 #   build.sh --check        says what is missing and builds nothing; exit code 1 when something is
 #   build.sh --path NAME    where the binary of that name is, built or not
 # A binary that is there is kept, in BIN (see lib.sh). 14 minutes on 2 cores when nothing is cached.
@@ -46,6 +46,16 @@ build() {
   mv "$out.new" "$out"
 }
 
+# Debian's etcd-server would start a service of its own when installed: only the program is taken out of the package.
+take_etcd() {
+  ! command -v etcd > /dev/null && [ ! -x "$BIN/etcd" ] || return 0
+  local work
+  work=$(mktemp -d)
+  (cd "$work" && chmod 755 . && { apt_get download etcd-server || { apt_get update && apt_get download etcd-server; }; } &&
+    dpkg-deb -x etcd-server_*.deb . && cp usr/bin/etcd "$BIN/") || { rm -rf "$work"; fail 'apt-get could not download etcd-server'; }
+  rm -rf "$work"
+}
+
 if [ "${1:-}" = --path ]; then
   echo "$BIN/${2:?build.sh --path: which binary?}"
   exit 0
@@ -56,10 +66,11 @@ if [ "${1:-}" = --check ]; then
   exit 0
 fi
 [ $# -gt 0 ] || set -- control nodes e2e proxy helm
-for part; do [[ " control nodes e2e proxy helm " = *" $part "* ]] || fail "build.sh: unknown part \"$part\"; parts are control, nodes, e2e, proxy, helm"; done
+for part; do [[ " control nodes e2e proxy helm etcd " = *" $part "* ]] || fail "build.sh: unknown part \"$part\"; parts are control, nodes, e2e, proxy, helm, etcd"; done
 need_go
 mkdir -p "$BIN"
 lock "$BIN/.lock"
 while read -r part module package; do
   [[ -z $part || " $* " != *" $part "* ]] || build "$module" "$package"
 done <<< "$binaries"
+[[ " $* " != *" etcd "* ]] || take_etcd
