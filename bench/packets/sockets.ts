@@ -84,23 +84,25 @@ export function echo(fd: number, whenIdle: () => void): never {
   // One piece of memory, by hand: koffi's structs would cost more than the calls, and what only a pointer leads to may be freed.
   const memory = Buffer.alloc(2048);
   const [header, vector, name, control, bytes] = [0, 64, 128, 192, 256] as const;
-  const set = (at: number, ...values: readonly bigint[]) =>
-    values.forEach((value, n) => memory.writeBigUInt64LE(value, at + 8 * n));
-  const address = (at: number) => koffi.address(memory) + BigInt(at);
-  const [nameAt, vectorAt, controlAt, bytesAt] = [name, vector, control, bytes].map(address) as [
-    bigint,
-    bigint,
-    bigint,
-    bigint,
-  ];
+  const start = koffi.address(memory);
+  const pointer = (to: number, at: number) => memory.writeBigUInt64LE(start + BigInt(to), at);
+  const size = (value: number, at: number) => memory.writeBigUInt64LE(BigInt(value), at);
+  // struct msghdr and struct iovec of 64-bit machines.
+  pointer(name, header);
+  size(16, header + 8);
+  pointer(vector, header + 16);
+  size(1, header + 24);
+  pointer(control, header + 32);
+  size(bytes - control, header + 40);
+  pointer(bytes, vector);
+  size(memory.length - bytes, vector + 8);
+  const asked = Buffer.from(memory.subarray(0, name));
   for (;;) {
-    // struct iovec and struct msghdr of 64-bit machines: each part's address and length.
-    set(vector, bytesAt, BigInt(memory.length - bytes));
-    set(header, nameAt, 16n, vectorAt, 1n, controlAt, BigInt(bytes - control), 0n);
+    asked.copy(memory);
     const length = libcRecvmsg(fd, memory, 0) as number;
     if (length < 0) whenIdle();
     else {
-      set(vector, bytesAt, BigInt(length));
+      size(length, vector + 8);
       // The control message says which address of ours and which interface it came to; for sending the same one says where from.
       libcSendmsg(fd, memory, 0);
     }
