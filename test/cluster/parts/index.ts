@@ -8,7 +8,10 @@ import { manyServices } from './many-services.ts';
 import { memory } from './memory.ts';
 import { replace } from './replace.ts';
 
-/** In the order in which they run. */
+/**
+ * In the order in which they run. Upstream's tests come before thousands of services: the cluster's controllers work off the deletion of
+ * those for minutes, and new endpoints and pods wait for them.
+ */
 export const parts: readonly Part[] = [
   manifests,
   load,
@@ -18,9 +21,9 @@ export const parts: readonly Part[] = [
   flush,
   kubeletStop,
   apiServerStop,
+  endToEnd,
   manyServices,
   replace,
   memory,
   latency,
-  endToEnd,
 ];
