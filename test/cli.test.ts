@@ -76,7 +76,7 @@ describe('compile', () => {
     expect(exitCode).toBe(0);
     expect(stderr).toMatch(/warning: Service shop\/bad: .*"10\.96\.0\.300"/);
     expect(stderr).toMatch(/warning: Service shop\/half: .*70000.* is not a port/);
-    expect(stdout).toContain('10.96.0.10 . tcp . 80 : goto cluster-tcp-2');
+    expect(stdout).toContain('10.96.0.10 . tcp . 80 : 1:2');
   });
 
   it('takes flags over the file', async () => {

@@ -10,7 +10,7 @@ import { KernelError } from '../src/kernel/kernel.ts';
 import { MemoryKernel } from '../src/kernel/memory.ts';
 import { reconcile } from '../src/reconcile/reconcile.ts';
 import { families } from '../src/net/ip.ts';
-import { chainOnDemand } from '../src/compile/nftables/spare-chains.ts';
+import { chainOnDemand, isElementOnDemand } from '../src/compile/nftables/spare-chains.ts';
 import { proxyState, proxyStates } from './arbitraries.ts';
 
 const numRuns = 300;
@@ -26,8 +26,13 @@ function normalized(ruleset: Ruleset, desired: Ruleset) {
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
       sets: [...sets.keys()].sort(),
       elements: [...elements]
-        .filter(([, entries]) => entries.size > 0)
-        .map(([set, entries]) => [set, [...entries].sort()] as const)
+        .map(([set, entries]) => {
+          const wanted = desired[family]?.elements.get(set);
+          const counts = ([key, value]: readonly [string, string]) =>
+            wanted?.has(key) === true || !isElementOnDemand(set, key, value);
+          return [set, [...entries].filter(counts).sort()] as const;
+        })
+        .filter(([, entries]) => entries.length > 0)
         .sort(([a], [b]) => (a < b ? -1 : 1)),
     }));
 }

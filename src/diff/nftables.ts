@@ -11,8 +11,13 @@ import {
 } from '../ruleset/nftables/ruleset.ts';
 import type { Command, ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
 
-/** Gives the chain of that name if it is one of those that exist on demand and may be left behind unused; else undefined. */
-export type SpareChain = (family: Family, name: string) => Chain | undefined;
+/** What exists on demand and may be left behind unused. */
+export interface OnDemand {
+  /** The chain of that name, or undefined if it is not one of those. */
+  readonly chain: (family: Family, name: string) => Chain | undefined;
+  /** Is the element one of those that lead to such a chain as long as it is there? */
+  readonly isElement: (set: string, key: string, value: string) => boolean;
+}
 
 /**
  * The transaction that turns the actual table into the desired one. Empty if they are the same.
@@ -21,7 +26,7 @@ export type SpareChain = (family: Family, name: string) => Chain | undefined;
  *   ┌────────────────┬──────────────────────┬────────────────┐
  *   │ elements:      │ same: nothing        │ elements: add  │
  *   │   delete       │ value differs:       │ chains: add    │
- *   │ spare chains:  │   delete and add     │                │
+ *   │ on demand:     │   delete and add     │                │
  *   │   left alone   │ rules differ:        │                │
  *   │                │   flush and add      │                │
  *   └────────────────┴──────────────────────┴────────────────┘
@@ -29,12 +34,12 @@ export type SpareChain = (family: Family, name: string) => Chain | undefined;
  * A table of another shape (a set missing, surplus or declared otherwise, a chain that is not ours or hooked elsewhere: another
  * version's, or one that somebody changed) is replaced as a whole, in the same transaction, so that there is no moment without rules.
  */
-export function diffTable(desired: Table, actual: Table | undefined, spareChain: SpareChain): Transaction {
+export function diffTable(desired: Table, actual: Table | undefined, onDemand: OnDemand): Transaction {
   if (actual === undefined) return { commands: [...createTable(desired)] };
-  if (!hasSameShape(desired, actual, spareChain)) {
+  if (!hasSameShape(desired, actual, onDemand)) {
     return { commands: [{ kind: 'table', verb: 'delete', family: desired.family }, ...createTable(desired)] };
   }
-  return { commands: [...changeChains(desired, actual), ...changeElements(desired, actual)] };
+  return { commands: [...changeChains(desired, actual), ...changeElements(desired, actual, onDemand)] };
 }
 
 function* createTable(desired: Table): Generator<Command> {
@@ -55,14 +60,14 @@ function* addRules(family: Family, chain: Chain): Generator<Command> {
   for (const rule of chain.rules) yield { kind: 'rule', verb: 'add', family, chain: chain.name, rule };
 }
 
-function hasSameShape(desired: Table, actual: Table, spareChain: SpareChain): boolean {
+function hasSameShape(desired: Table, actual: Table, onDemand: OnDemand): boolean {
   if (desired.sets.size !== actual.sets.size) return false;
   for (const set of desired.sets.values()) if (!isSameSet(set, actual.sets.get(set.name))) return false;
   for (const chain of actual.chains.values()) {
     const expected = desired.chains.get(chain.name);
     if (
       expected === undefined
-        ? !isEqual(spareChain(actual.family, chain.name), chain)
+        ? !isEqual(onDemand.chain(actual.family, chain.name), chain)
         : !isEqual(expected.base, chain.base)
     ) {
       return false;
@@ -95,15 +100,19 @@ function* changeChains(desired: Table, actual: Table): Generator<Command> {
   }
 }
 
-function* changeElements(desired: Table, actual: Table | undefined): Generator<ElementCommand> {
+function* changeElements(desired: Table, actual?: Table, onDemand?: OnDemand): Generator<ElementCommand> {
   for (const set of desired.sets.values()) {
     if (isDynamic(set)) continue;
-    yield* diffElements(
+    const wanted = elementsOf(desired, set.name);
+    for (const command of diffElements(
       desired.family,
       set,
-      elementsOf(desired, set.name),
+      wanted,
       actual ? elementsOf(actual, set.name) : noElements,
-    );
+    )) {
+      const { verb, key, value } = command;
+      if (verb === 'add' || wanted.has(key) || onDemand?.isElement(set.name, key, value) !== true) yield command;
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { chainOnDemand } from '../compile/nftables/spare-chains.ts';
+import { onDemand } from '../compile/nftables/spare-chains.ts';
 import { diffElements, diffTable } from '../diff/nftables.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { families, type Family, familyOf } from '../net/ip.ts';
@@ -29,12 +29,12 @@ export async function auditStructure(kernel: Kernel, desired: Table): Promise<Fi
   const { family } = desired;
   const actual = await kernel.readTable(family);
   const empty = { ...desired, elements: new Map() };
-  const { commands } = diffTable(empty, actual && { ...actual, elements: new Map() }, chainOnDemand);
+  const { commands } = diffTable(empty, actual && { ...actual, elements: new Map() }, onDemand);
   const isRemade = commands.some((command) => command.kind === 'table');
   if (isRemade) {
     const example = actual === undefined ? 'it was missing' : 'its sets or chains were not ours';
     return {
-      commands: diffTable(desired, actual, chainOnDemand).commands,
+      commands: diffTable(desired, actual, onDemand).commands,
       wrong: [{ family, place: 'table', count: 1, example }],
     };
   }

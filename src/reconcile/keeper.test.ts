@@ -61,7 +61,10 @@ const withoutSlots = (lines: readonly string[]) =>
   lines.map((line) => (line.includes('-endpoints-') ? line.replace(/ \. \d+ (?=\S+ \. \d+$)/, ' ') : line)).sort();
 
 function expectHeld(kernel: MemoryKernel, wanted: ProxyState) {
-  expect(withoutSlots(elementsIn(kernel.ruleset))).toEqual(withoutSlots(elementsIn(compile(wanted).ruleset)));
+  const lines = elementsIn(compile(wanted).ruleset);
+  // Numbers of chains stay when nothing needs them any more.
+  const held = elementsIn(kernel.ruleset).filter((line) => !line.includes(' balancing ') || lines.includes(line));
+  expect(withoutSlots(held)).toEqual(withoutSlots(lines));
 }
 
 /** Somebody else's hand on our table. */

@@ -1,5 +1,5 @@
 import partition from 'lodash-es/partition.js';
-import { chainOnDemand } from '../compile/nftables/spare-chains.ts';
+import { onDemand } from '../compile/nftables/spare-chains.ts';
 import { diffTable } from '../diff/nftables.ts';
 import { families, type Family } from '../net/ip.ts';
 import type { Ruleset, Table } from '../ruleset/nftables/ruleset.ts';
@@ -10,7 +10,7 @@ const chunkSize = 20_000;
 
 /** What brings the kernel from actual to desired, both families together: one transaction, empty if nothing differs. */
 export function planTransaction(desired: Readonly<Record<Family, Table>>, actual: Ruleset): Transaction {
-  return { commands: families.flatMap((family) => diffTable(desired[family], actual[family], chainOnDemand).commands) };
+  return { commands: families.flatMap((family) => diffTable(desired[family], actual[family], onDemand).commands) };
 }
 
 /**

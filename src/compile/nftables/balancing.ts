@@ -1,7 +1,15 @@
 import memoize from 'lodash-es/memoize.js';
 import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
-import { concat, type Expression, goto, payload, type Statement } from '../../ruleset/nftables/expression.ts';
+import {
+  concat,
+  type Expression,
+  goto,
+  noPriority,
+  payload,
+  type Rule,
+  type Statement,
+} from '../../ruleset/nftables/expression.ts';
 import type { Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMap, endpointMap, fields, type FrontendShape, type ListName, shapes } from './names.ts';
 
@@ -22,6 +30,19 @@ export function balancingChainName({ shape, list, protocol, count, hasAffinity }
   return `${hasAffinity ? 'affinity-' : ''}${shape === 'nodeport' ? 'nodeport-' : ''}${list}-${protocol}-${count}`;
 }
 
+/** So many endpoints a number can count; the rest of a longer list gets no connections. */
+export const maxEndpoints = 0xffff;
+
+/**
+ * The number that stands for a chain, since a verdict in a frontend's own element would make the kernel look at all others whenever it
+ * is added: as tc(8) writes priorities, in hexadecimal, the kind of the chain before the number of its endpoints. `1:a` is
+ * cluster-tcp-10, `1112:3` affinity-nodeport-local-udp-3.
+ */
+export function balancingNumber({ shape, list, protocol, count, hasAffinity }: BalancingChain): string {
+  const kind = `${Number(shape === 'nodeport')}${Number(hasAffinity)}${Number(list === 'local')}${protocols.indexOf(protocol) + 1}`;
+  return `${Number(kind)}:${count.toString(16)}`;
+}
+
 const namePattern = /^(affinity-)?(nodeport-)?(cluster|local)-(tcp|udp|sctp)-([1-9]\d*)$/;
 
 /** The balancing chain of that name, or undefined. A chain that nobody uses any more stays in the kernel: a later count may need it, and kernels before 6.2 still count it as used. */
@@ -35,6 +56,20 @@ export function parseBalancingChainName(name: string): BalancingChain | undefine
     protocol: match[4] as Protocol,
     count: Number(match[5]),
   };
+}
+
+/** The chain that a number stands for, or undefined. */
+export function parseBalancingNumber(number: string): BalancingChain | undefined {
+  const match = /^(\d{1,4}):([\da-f]{1,4})$/.exec(number);
+  const [nodeport, affinity, local, protocol] = (match?.[1] ?? '').padStart(4, '0');
+  const chain = {
+    shape: nodeport === '1' ? 'nodeport' : 'ip',
+    list: local === '1' ? 'local' : 'cluster',
+    protocol: protocols[Number(protocol) - 1] ?? 'tcp',
+    count: parseInt(match?.[2] ?? '0', 16),
+    hasAffinity: affinity === '1',
+  } as const;
+  return balancingNumber(chain) === number ? chain : undefined;
 }
 
 /** The same object for the same chain: nearly every service has one of a few. */
@@ -60,7 +95,12 @@ function makeBalancingChain(family: Family, chain: BalancingChain): Chain {
           map: endpointMap(shape, list, protocol),
         },
       ];
-  return { name: balancingChainName(chain), rules: statements.map((statement) => ({ statements: [statement] })) };
+  const [first, ...others] = statements as [Statement, ...Statement[]];
+  const rules: Rule[] = [
+    { statements: [noPriority, first] },
+    ...others.map((statement) => ({ statements: [statement] })),
+  ];
+  return { name: balancingChainName(chain), rules };
 }
 
 function endpointKey(family: Family, shape: FrontendShape, protocol: Protocol, modulus: number): Expression {

@@ -73,8 +73,9 @@ describe('the cost of a change', () => {
   it('does not depend on the size of the service', () => {
     const before = state([service(1, range(0, 1000))]);
     const after = state([service(1, range(1, 1000))]);
-    // The leaving one and the last one go, the last one comes back in the free slot, the frontend's count changes, and its chain is new.
-    expect(commandsBetween(before, after)).toHaveLength(7);
+    // The leaving one and the last one go, the last one comes back in the free slot, the frontend's count changes, and its chain and
+    // that one's number are new.
+    expect(commandsBetween(before, after)).toHaveLength(8);
   });
 
   it('is nothing where nothing changed', () => {
@@ -104,7 +105,7 @@ describe('a transaction in words', () => {
       indexOwners(after.servicePorts),
     );
     expect(described).toEqual([
-      { heading: 'table ip vipmap', lines: ['+ chain cluster-tcp-1'] },
+      { heading: 'table ip vipmap', lines: ['+ chain cluster-tcp-1', '+ 1:1 stands for chain cluster-tcp-1'] },
       {
         heading: 'shop/svc-1:http',
         lines: [

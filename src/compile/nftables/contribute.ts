@@ -12,7 +12,7 @@ import { contributeServers } from '../ipvs/servers.ts';
 import { learningChain, learningChainName } from './affinity.ts';
 import { frontendKey } from './claims.ts';
 import { Contribution } from './contribution.ts';
-import { maps, sets } from './names.ts';
+import { maps, policyLocalNumbers, sets } from './names.ts';
 import type { Slots } from './slots.ts';
 
 /** What comes from the node and the cluster's settings rather than from services. */
@@ -82,21 +82,18 @@ function addFrontend(
   const isExternal = frontend.kind !== 'cluster-ip';
   const slotKey = ip === undefined ? String(port) : concatenate(ip, String(port));
   const timeoutSeconds = servicePort.affinityTimeoutSeconds;
-  const verdict = (list: 'cluster' | 'local') =>
+  const balance = (list: 'cluster' | 'local') =>
     contribution.balance(slotKey, balanced[list], { shape, list, protocol, hasAffinity: timeoutSeconds !== undefined });
 
-  const list = frontend.policy === 'Local' ? 'local' : 'cluster';
-  if (balanced[list].length === 0) {
-    contribution.add(maps.noEndpoint[shape], key, 'drop');
-    // Ends the search: the address may be the node's, and the port another service's node port.
-    if (isWhole && isExternal && shape === 'ip') contribution.add(maps.service.ip, key, 'return');
-  } else if (isWhole) contribution.add(maps.service[shape], key, verdict(list));
   const isLocalPolicy = frontend.policy === 'Local';
-  const hasShortCircuit = isExternal && isLocalPolicy && (isWhole || !isEqual(balanced.cluster, balanced.local));
-  if (hasShortCircuit) contribution.add(maps.shortCircuit[shape], key, verdict('cluster'));
-  if (isExternal) {
-    contribution.add(maps.masquerade[shape], key, `goto ${isLocalPolicy ? 'masquerade-node' : 'masquerade-always'}`);
-  }
+  const list = isLocalPolicy ? 'local' : 'cluster';
+  const dependsOnClient = isExternal && isLocalPolicy;
+  if (isWhole && dependsOnClient) contribution.add(maps.service[shape], key, policyLocalNumbers[shape]);
+  if (balanced[list].length === 0) contribution.add(maps.noEndpoint[shape], key, 'drop');
+  else if (isWhole) contribution.add(maps[dependsOnClient ? 'policyLocal' : 'service'][shape], key, balance(list));
+  const hasShortCircuit = dependsOnClient && (isWhole || !isEqual(balanced.cluster, balanced.local));
+  if (hasShortCircuit) contribution.add(maps.shortCircuit[shape], key, balance('cluster'));
+  if (isExternal) contribution.add(maps[isLocalPolicy ? 'masqueradeNode' : 'masquerade'][shape], key);
   if (timeoutSeconds !== undefined && (isWhole || hasShortCircuit)) {
     contribution.addChain(learningChain(contribution.family, protocol, timeoutSeconds));
     contribution.add(maps.affinity[shape], key, `goto ${learningChainName(protocol, timeoutSeconds)}`);

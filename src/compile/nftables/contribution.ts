@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import { type Chain, concatenate } from '../../ruleset/nftables/ruleset.ts';
-import { type BalancingChain, balancingChain, balancingChainName } from './balancing.ts';
+import { type BalancingChain, balancingChain, balancingNumber, maxEndpoints } from './balancing.ts';
 import { endpointMap } from './names.ts';
 import type { ContributedServer } from '../ipvs/contributed-server.ts';
 import { assignSlots, type Slots } from './slots.ts';
@@ -50,20 +50,17 @@ export class Contribution {
     if (!this.chains.some(({ name }) => name === chain.name)) this.chains = [...this.chains, chain];
   }
 
-  /** Gives a frontend's list of endpoints its slots and returns the verdict that balances over them. */
-  balance(frontend: string, endpoints: readonly string[], chain: Omit<BalancingChain, 'count'>): string {
+  /** Gives a frontend's list of endpoints its slots and returns the number of the chain that balances over them. */
+  balance(frontend: string, list: readonly string[], chain: Omit<BalancingChain, 'count'>): string {
+    const endpoints = list.length > maxEndpoints ? list.slice(0, maxEndpoints) : list;
     const map = endpointMap(chain.shape, chain.list, chain.protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
     this.slots = [...this.slots, { map, frontend, slots }];
     for (const [slot, endpoint] of slots.entries()) this.add(map, concatenate(frontend, String(slot)), endpoint);
     const plain = { ...chain, count: endpoints.length, hasAffinity: false };
-    this.#addBalancingChain(plain);
-    return `goto ${chain.hasAffinity ? this.#addBalancingChain({ ...plain, hasAffinity: true }) : balancingChainName(plain)}`;
-  }
-
-  #addBalancingChain(chain: BalancingChain): string {
-    const made = balancingChain(this.family, chain);
-    this.addChain(made);
-    return made.name;
+    const full = { ...chain, count: endpoints.length };
+    this.addChain(balancingChain(this.family, plain));
+    if (chain.hasAffinity) this.addChain(balancingChain(this.family, full));
+    return balancingNumber(full);
   }
 }

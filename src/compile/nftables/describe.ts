@@ -1,8 +1,8 @@
 import type { Family } from '../../net/ip.ts';
 import { tableName } from '../../ruleset/nftables/ruleset.ts';
 import type { Command, ElementCommand, Transaction } from '../../ruleset/nftables/transaction.ts';
-import { parseBalancingChainName } from './balancing.ts';
-import { maps, sets } from './names.ts';
+import { parseBalancingNumber } from './balancing.ts';
+import { balancingMap, maps, policyLocalNumbers, sets } from './names.ts';
 import { frontendOfElement, type OwnerOf } from './owners.ts';
 
 /** What a transaction does, for people: a heading (a service, or a table) and a line a change. */
@@ -104,6 +104,14 @@ function elementWords(set: string, key: string, value: string): string {
       return `${key.split(' . ')[0]} is masqueraded when it reaches itself`;
     case sets.healthCheckNodePorts:
       return `port ${key} takes load balancers' health checks`;
+    case balancingMap:
+      return `${key} stands for chain ${value.replace('goto ', '')}`;
+    case maps.masquerade.ip:
+    case maps.masquerade.nodeport:
+      return `${frontendWords(key)} is masqueraded`;
+    case maps.masqueradeNode.ip:
+    case maps.masqueradeNode.nodeport:
+      return `${frontendWords(key)} keeps its clients’ addresses, the node’s own excepted`;
     case sets.firewallIps:
       return `${frontendWords(key)} is open to its loadBalancerSourceRanges only`;
     case sets.firewallSources:
@@ -111,7 +119,8 @@ function elementWords(set: string, key: string, value: string): string {
     default: {
       const frontend = frontendWords(frontendOfElement(set, key) ?? key);
       const slot = set.includes('-endpoints-') ? ` slot ${key.slice(key.lastIndexOf(' . ') + 3)}` : '';
-      const who = set === maps.shortCircuit.ip || set === maps.shortCircuit.nodeport ? ' from pods and the node' : '';
+      const isOf = ({ ip, nodeport }: (typeof maps)[keyof typeof maps]) => set === ip || set === nodeport;
+      const who = isOf(maps.shortCircuit) ? ' from pods and the node' : isOf(maps.policyLocal) ? ' from outside' : '';
       return `${frontend}${slot}${who} ${valueWords(set, value)}`;
     }
   }
@@ -121,7 +130,7 @@ function valueWords(set: string, value: string): string {
   if (set.includes('-endpoints-'))
     return `is ${value.includes(':') ? `[${value.replace(' . ', ']:')}` : value.replace(' . ', ':')}${set.includes('local-') ? ' (on this node)' : ''}`;
   const target = value.startsWith('goto ') ? value.slice(5) : value;
-  const balancing = parseBalancingChainName(target);
+  const balancing = parseBalancingNumber(target);
   if (balancing !== undefined) {
     const { count, list, hasAffinity } = balancing;
     return `goes to ${count} endpoint${count === 1 ? '' : 's'}${list === 'local' ? ' on this node' : ''}${hasAffinity ? ', clients staying with theirs' : ''}`;
@@ -132,12 +141,9 @@ function valueWords(set: string, value: string): string {
       return 'is rejected: it has no endpoints';
     case 'drop':
       return 'is dropped: it has no endpoint on this node';
-    case 'return':
-      return 'is left to the check for endpoints';
-    case 'masquerade-always':
-      return 'is masqueraded';
-    case 'masquerade-node':
-      return 'keeps its clients’ addresses, the node’s own excepted';
+    case policyLocalNumbers.ip:
+    case policyLocalNumbers.nodeport:
+      return 'goes where its policy Local sends its client';
     default:
       return value;
   }

@@ -2,7 +2,8 @@ import type { Family } from '../../net/ip.ts';
 import type { Chain, SetDeclaration, Table } from '../../ruleset/nftables/ruleset.ts';
 import type { Command, ElementCommand } from '../../ruleset/nftables/transaction.ts';
 import type { Contribution } from './contribution.ts';
-import { sets } from './names.ts';
+import { balancingNumber, parseBalancingChainName } from './balancing.ts';
+import { balancingMap, sets } from './names.ts';
 import type { MapSlots, Slots } from './slots.ts';
 
 /** Sets of which several service ports may contribute the same element: a Service's ports share its addresses, services share pods. */
@@ -63,14 +64,16 @@ export class LiveTable {
     }
     for (const chain of contribution.chains) {
       if (this.#chains.has(chain.name)) continue;
-      this.#chains.set(chain.name, chain);
+      this.keepChain(chain);
       this.#newChains.push(chain);
     }
   }
 
-  /** Counts a chain as there, though nothing leads to it (yet). */
+  /** Counts a chain as there, and the number that stands for it, though no service needs it (yet). */
   keepChain(chain: Chain): void {
     this.#chains.set(chain.name, chain);
+    const balancing = parseBalancingChainName(chain.name);
+    if (balancing !== undefined) this.#put(balancingMap, balancingNumber(balancing), `goto ${chain.name}`);
   }
 
   /** Takes a contribution out again. Its chains stay, for the next one that needs them. */

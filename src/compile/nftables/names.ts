@@ -18,18 +18,26 @@ export const sets = {
   boundIps: 'ipvs-ips',
 } as const;
 
-/** Maps that exist once for frontends with an address and once for node ports. */
-export const maps = {
-  service: { ip: 'service-ips', nodeport: 'service-nodeports' },
-  shortCircuit: { ip: 'short-circuit-ips', nodeport: 'short-circuit-nodeports' },
-  noEndpoint: { ip: 'no-endpoint-services', nodeport: 'no-endpoint-nodeports' },
-  masquerade: { ip: 'masquerade-ips', nodeport: 'masquerade-nodeports' },
-  affinity: { ip: 'affinity-ips', nodeport: 'affinity-nodeports' },
-} as const;
-
 /** Does a frontend have an address, or is it a node port? */
 export type FrontendShape = 'ip' | 'nodeport';
 export const shapes: readonly FrontendShape[] = ['ip', 'nodeport'];
+
+/** From the number that a frontend has in the maps below to the chain that it stands for. */
+export const balancingMap = 'balancing';
+
+/** Sets and maps that exist once for frontends with an address and once for node ports. */
+export const maps = {
+  service: { ip: 'service-ips', nodeport: 'service-nodeports' },
+  policyLocal: { ip: 'policy-local-ips', nodeport: 'policy-local-nodeports' },
+  shortCircuit: { ip: 'short-circuit-ips', nodeport: 'short-circuit-nodeports' },
+  noEndpoint: { ip: 'no-endpoint-services', nodeport: 'no-endpoint-nodeports' },
+  masquerade: { ip: 'masquerade-ips', nodeport: 'masquerade-nodeports' },
+  masqueradeNode: { ip: 'masquerade-node-ips', nodeport: 'masquerade-node-nodeports' },
+  affinity: { ip: 'affinity-ips', nodeport: 'affinity-nodeports' },
+} as const;
+
+/** What frontends have in service-* of which the client decides who serves it: external policy Local. */
+export const policyLocalNumbers = { ip: '0:1', nodeport: '0:2' } as const;
 
 /** The list of endpoints that a chain balances over: all usable in the cluster, or those on this node. */
 export type ListName = 'cluster' | 'local';

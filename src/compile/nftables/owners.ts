@@ -2,7 +2,7 @@ import { frontendsOf } from '../../model/frontend.ts';
 import { servicePortName, type ServicePort } from '../../model/service-port.ts';
 import type { Family } from '../../net/ip.ts';
 import { frontendKey } from './claims.ts';
-import { sets } from './names.ts';
+import { balancingMap, sets } from './names.ts';
 
 /** Says whose an element is: `shop/web:http`, or undefined for what belongs to no single service. */
 export type OwnerOf = (family: Family, set: string, key: string) => string | undefined;
@@ -33,7 +33,14 @@ export function indexOwners(...states: readonly (readonly ServicePort[])[]): Own
 }
 
 const endpointMapName = /^(nodeport-)?(?:cluster|local)-endpoints-(tcp|udp|sctp)$/;
-const unowned: readonly string[] = [sets.hairpin, sets.podCidrs, sets.serviceCidrs, sets.nodePortIps, sets.boundIps];
+const unowned: readonly string[] = [
+  balancingMap,
+  sets.hairpin,
+  sets.podCidrs,
+  sets.serviceCidrs,
+  sets.nodePortIps,
+  sets.boundIps,
+];
 
 /** The frontend that an element speaks of, in the form of frontendKey; a cluster IP or health check port as it stands. */
 export function frontendOfElement(set: string, key: string): string | undefined {

@@ -6,14 +6,16 @@ import {
   goto,
   jump,
   match,
+  noPriority,
   payload,
+  priority,
   type Rule,
   type Statement,
 } from '../../ruleset/nftables/expression.ts';
 import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
 import { endpointMapDeclarations } from './balancing.ts';
-import { fields, type FrontendShape, lists, maps, sets } from './names.ts';
+import { balancingMap, fields, type FrontendShape, lists, maps, policyLocalNumbers, sets, shapes } from './names.ts';
 
 /*
  * The part of a table that is the same whatever services there are: where packets enter, and what is asked of them in which order.
@@ -37,6 +39,7 @@ import { fields, type FrontendShape, lists, maps, sets } from './names.ts';
 
 const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
 const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
+const isUntranslated = match({ kind: 'ct', key: 'status' }, '!', 'dnat');
 const masquerade: Statement = { kind: 'masquerade' };
 
 /** Matches packets from this node's pods; undefined where nothing tells them from others. */
@@ -94,10 +97,11 @@ export function skeletonChains(state: NodeState, family: Family): readonly Chain
 }
 
 const check = (name: string) => rule(newConnection, jump(name));
+/** For what services have not sent on its way: what they have is at an endpoint by then. */
+const checkUntranslated = (name: string) => rule(newConnection, isUntranslated, jump(name));
 
 function baseChains(family: Family, isIpvs: boolean): readonly Chain[] {
   const learn = rule(newConnection, wasTranslated, jump('learn-affinity'));
-  const reachable = [check('service-endpoints-check'), check('cluster-ips-check')];
   return [
     ...(isIpvs ? aroundIpvs() : []),
     base('filter-prerouting-pre-dnat', 'filter', 'prerouting', -110, check('firewall-check')),
@@ -109,13 +113,13 @@ function baseChains(family: Family, isIpvs: boolean): readonly Chain[] {
       'filter',
       'input',
       0,
-      rule(jump('health-check-nodeports-accept')),
-      check('nodeport-endpoints-check'),
-      check('service-endpoints-check'),
+      check('health-check-nodeports-accept'),
+      checkUntranslated('nodeport-endpoints-check'),
+      checkUntranslated('service-endpoints-check'),
       learn,
     ),
-    base('filter-forward', 'filter', 'forward', 0, ...reachable),
-    base('filter-output', 'filter', 'output', 0, ...reachable),
+    base('filter-forward', 'filter', 'forward', 0, checkUntranslated('untranslated-check')),
+    base('filter-output', 'filter', 'output', 0, checkUntranslated('untranslated-check')),
     base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learn),
     base(
       'nat-postrouting',
@@ -139,17 +143,17 @@ function aroundIpvs(): readonly Chain[] {
       'filter',
       'output',
       -99,
-      check('nodeport-endpoints-check'),
-      check('service-endpoints-check'),
+      checkUntranslated('nodeport-endpoints-check'),
+      checkUntranslated('service-endpoints-check'),
     ),
     base(
       'filter-input-post-ipvs',
       'filter',
       'input',
       110,
-      check('cluster-ips-check'),
-      rule(jump('health-check-nodeports-accept')),
-      check('ipvs-ips-check'),
+      checkUntranslated('cluster-ips-check'),
+      check('health-check-nodeports-accept'),
+      checkUntranslated('ipvs-ips-check'),
     ),
   ];
 }
@@ -190,37 +194,70 @@ function filterChains(state: NodeState, family: Family): readonly Chain[] {
     chain(
       'health-check-nodeports-accept',
       rule(
-        match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'),
         match(payload('tcp', 'dport'), '==', `@${sets.healthCheckNodePorts}`),
-        {
-          kind: 'accept',
-        },
+        match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'),
+        { kind: 'accept' },
       ),
     ),
+    chain('untranslated-check', rule(jump('service-endpoints-check')), rule(jump('cluster-ips-check'))),
     chain('learn-affinity', ...learnAffinityRules(family)),
   ];
 }
 
+/**
+ * A frontend's element is a number, not a verdict: the kernel checks a table against loops whenever an element with `goto` comes, and for
+ * that looks at all such elements. A map cannot be the key of another, so the number passes through the packet's priority, which the
+ * chain that it stands for takes away again.
+ */
 function serviceChains(state: NodeState, family: Family): readonly Chain[] {
+  const byNumber = rule({ kind: 'vmap', key: priority, map: balancingMap });
+  const isPolicyLocal = (shape: FrontendShape) =>
+    rule(match(priority, '==', policyLocalNumbers[shape]), goto(policyLocalChain(shape)));
   return [
+    chain('balance', byNumber),
+    ...(state.ipvs === undefined
+      ? [
+          ...shapes.map((shape) => chain(policyLocalChain(shape), ...policyLocal(state, family, shape))),
+          chain('service', byNumber, ...shapes.map(isPolicyLocal)),
+        ]
+      : []),
     chain('nodeports', ...dispatch(state, family, 'nodeport')),
     chain('services', ...dispatch(state, family, 'ip'), rule(toNodePortAddress(state, family), jump('nodeports'))),
   ];
 }
 
-/** Pods and the node itself are inside the cluster: external policy Local does not bind them (they would otherwise depend on where they run). */
+const policyLocalChain = (shape: FrontendShape) => (shape === 'ip' ? 'policy-local' : 'nodeport-policy-local');
+
+const prioritize = (family: Family, shape: FrontendShape, map: string): Statement => ({
+  kind: 'set-priority',
+  from: { key: fields(family).frontend[shape], map },
+});
+
+/** In mode ipvs, where virtual servers take the rest, only what must not come to them. */
 function dispatch(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
-  const key = fields(family).frontend[shape];
-  const shortCircuit: Statement = { kind: 'vmap', key, map: maps.shortCircuit[shape] };
+  if (state.ipvs !== undefined) return shortCircuit(state, family, shape);
+  return [rule(prioritize(family, shape, maps.service[shape]), goto('service'))];
+}
+
+function policyLocal(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
+  return [
+    ...shortCircuit(state, family, shape),
+    rule(prioritize(family, shape, maps.policyLocal[shape]), goto('balance')),
+    rule(noPriority),
+  ];
+}
+
+/** Pods and the node itself are inside the cluster: external policy Local does not bind them (they would otherwise depend on where they run). */
+function shortCircuit(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
+  const statements = [prioritize(family, shape, maps.shortCircuit[shape]), goto('balance')];
   const pods = fromPods(state, family);
   return [
-    ...(pods === undefined ? [] : [explained('external policy Local, from a pod', pods, shortCircuit)]),
+    ...(pods === undefined ? [] : [explained('external policy Local, from a pod', pods, statements)]),
     explained(
       'external policy Local, from the node',
       match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'),
-      shortCircuit,
+      statements,
     ),
-    ...(state.ipvs === undefined ? [rule({ kind: 'vmap', key, map: maps.service[shape] })] : []),
   ];
 }
 
@@ -242,7 +279,6 @@ function masqueradeChains(state: NodeState, family: Family): readonly Chain[] {
     state.nodePortAddresses[family].kind === 'some' ? [match(originalDaddr, '==', `@${sets.nodePortIps}`)] : [];
   return [
     chain('masquerade-cluster-ips', ...clusterIpRules),
-    chain('masquerade-always', rule(masquerade)),
     chain(
       'masquerade-node',
       ...(pods === undefined ? [] : [rule(pods, { kind: 'return' })]),
@@ -260,8 +296,17 @@ function masqueradeChains(state: NodeState, family: Family): readonly Chain[] {
         masquerade,
       ),
       rule(match(originalDaddr, '==', `@${sets.clusterIps}`), goto('masquerade-cluster-ips')),
-      rule({ kind: 'vmap', key: originalFrontend.ip, map: maps.masquerade.ip }),
-      rule(toNodePort, { kind: 'vmap', key: originalFrontend.nodeport, map: maps.masquerade.nodeport }),
+      // Addresses before node ports, whose numbers other services' addresses may have as well.
+      ...shapes.flatMap((shape) => {
+        const isIn = (set: string) => [
+          ...(shape === 'ip' ? [] : toNodePort),
+          match(originalFrontend[shape], '==', `@${set}`),
+        ];
+        return [
+          rule(isIn(maps.masquerade[shape]), masquerade),
+          rule(isIn(maps.masqueradeNode[shape]), goto('masquerade-node')),
+        ];
+      }),
     ),
   ];
 }
@@ -279,14 +324,13 @@ export function skeletonSets(state: NodeState, family: Family): readonly SetDecl
     comment: string,
     flags: SetDeclaration['flags'] = [],
   ): SetDeclaration => ({ name, key, flags, comment });
-  const verdicts = (pair: (typeof maps)['service' | 'shortCircuit' | 'noEndpoint'], comment: string) => [
-    { ...set(pair.ip, frontend.ip, comment), data: 'verdict' as const },
-    { ...set(pair.nodeport, frontend.nodeport, comment), data: 'verdict' as const },
-  ];
-  const originalVerdicts = (pair: (typeof maps)['masquerade' | 'affinity'], comment: string) => [
-    { ...set(pair.ip, originalFrontend.ip, comment), data: 'verdict' as const },
-    { ...set(pair.nodeport, originalFrontend.nodeport, comment), data: 'verdict' as const },
-  ];
+  type Pair = (typeof maps)[keyof typeof maps];
+  const pairOf = (
+    pair: Pair,
+    keys: Record<FrontendShape, Expression>,
+    comment: string,
+    data?: SetDeclaration['data'],
+  ) => shapes.map((shape) => ({ ...set(pair[shape], keys[shape], comment), ...(data === undefined ? {} : { data }) }));
   // In the order in which a first load fills them: nothing leads to a frontend before its endpoints and its source ranges are there.
   return [
     ...(state.detectLocal.kind === 'cidr' && state.detectLocal.cidrs[family] !== undefined
@@ -305,14 +349,21 @@ export function skeletonSets(state: NodeState, family: Family): readonly SetDecl
       ['interval'],
     ),
     set(sets.firewallIps, frontend.ip, 'frontends with loadBalancerSourceRanges'),
-    ...originalVerdicts(maps.masquerade, 'external frontends, after destination NAT'),
-    ...originalVerdicts(maps.affinity, 'frontends with session affinity'),
-    ...verdicts(maps.shortCircuit, 'as service-*, for pods and the node, external policy Local'),
+    ...pairOf(maps.masquerade, originalFrontend, 'external frontends, after destination NAT'),
+    ...pairOf(maps.masqueradeNode, originalFrontend, 'external frontends of policy Local, after destination NAT'),
+    ...pairOf(maps.affinity, originalFrontend, 'frontends with session affinity', 'verdict'),
+    { ...set(balancingMap, priority, 'numbers of chains'), data: 'verdict' },
+    ...pairOf(maps.shortCircuit, frontend, 'external policy Local: for pods and the node', priority),
     // In mode nftables too: what mode ipvs left is ours until its connections have ended.
     set(sets.virtualServers, frontend.ip, 'virtual servers of IPVS that are ours'),
     set(sets.boundIps, daddr, 'services’ addresses on our interface'),
-    ...(isIpvs ? [] : verdicts(maps.service, 'where a new connection goes')),
-    ...verdicts(maps.noEndpoint, 'reject: no endpoints; drop: none on this node'),
+    ...(isIpvs
+      ? []
+      : [
+          ...pairOf(maps.policyLocal, frontend, 'external policy Local: for clients from outside', priority),
+          ...pairOf(maps.service, frontend, 'where a new connection goes: the number of a chain', priority),
+        ]),
+    ...pairOf(maps.noEndpoint, frontend, 'reject: no endpoints; drop: none on this node', 'verdict'),
     set(sets.healthCheckNodePorts, payload('tcp', 'dport'), 'health checks of load balancers'),
     set(sets.clusterIps, daddr, 'cluster IPs in use'),
     set(sets.serviceCidrs, daddr, 'where cluster IPs are allocated', ['interval']),

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { concat, type Expression, l4proto, payload } from '../../ruleset/nftables/expression.ts';
+import { concat, type Expression, l4proto, payload, priority } from '../../ruleset/nftables/expression.ts';
 import type { SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { type Layout, layoutOfSet, layoutOfType, readText, writeText } from './set-layout.ts';
 
@@ -22,6 +22,10 @@ const parts: readonly (readonly [Expression, fc.Arbitrary<string>])[] = [
   [{ kind: 'ct-original', key: 'proto-dst' }, fc.nat(65_535).map(String)],
   [l4proto, fc.constantFrom('tcp', 'udp', 'sctp', '1', '255')],
   [slot, fc.nat(0xffff_ffff).map(String)],
+  [
+    priority,
+    fc.tuple(fc.nat(0xffff), fc.nat(0xffff)).map((halves) => halves.map((half) => half.toString(16)).join(':')),
+  ],
 ];
 const key = fc
   .array(fc.constantFrom(...parts), { minLength: 1, maxLength: 5 })
@@ -49,6 +53,8 @@ describe('layouts', () => {
     [concat(payload('tcp', 'dport'), slot), '80 . 258', '00500000' + '02010000'],
     [payload('tcp', 'dport'), '30000', '7530'],
     [l4proto, 'udp', '11'],
+    // So is a priority: its second number comes first.
+    [priority, '1:a', '0a000100'],
     [
       concat(payload('ip6', 'daddr'), payload('tcp', 'dport')),
       'fd00::1 . 53',

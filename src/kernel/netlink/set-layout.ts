@@ -6,7 +6,7 @@ import { addressLength, readAddress, writeAddress } from './address-bytes.ts';
 import { aligned } from './attributes.ts';
 
 /** A part of a key or value: what its bytes mean. */
-type Part = Family | 'port' | 'protocol' | 'number';
+type Part = Family | 'port' | 'protocol' | 'number' | 'priority';
 
 interface Field {
   readonly part: Part;
@@ -58,7 +58,8 @@ function partOf(expression: Expression): Part | undefined {
       if (expression.key === 'proto-dst') return 'port';
       return expression.key.startsWith('ip6') ? 'ip6' : 'ip';
     case 'meta':
-      return expression.key === 'l4proto' ? 'protocol' : undefined;
+      if (expression.key === 'iifname') return undefined;
+      return expression.key === 'l4proto' ? 'protocol' : 'priority';
     case 'random':
       return 'number';
     case 'ct':
@@ -78,6 +79,7 @@ function partLength(part: Part): number {
     case 'protocol':
       return 1;
     case 'number':
+    case 'priority':
       return 4;
   }
 }
@@ -88,6 +90,7 @@ const partOfType: ReadonlyMap<number, Part> = new Map([
   [8, 'ip6'],
   [12, 'protocol'],
   [13, 'port'],
+  [23, 'priority'],
 ]);
 
 /** The layout of what nft declared by this type; undefined for parts of other types. */
@@ -123,6 +126,9 @@ function readPart(bytes: Buffer, at: number, part: Part): string {
     case 'number':
       // What numgen draws, in the host's byte order, unlike what comes from packets.
       return String(bytes.readUInt32LE(at));
+    case 'priority':
+      // As tc(8) writes it: two numbers of 16 bits, in hexadecimal.
+      return `${bytes.readUInt16LE(at + 2).toString(16)}:${bytes.readUInt16LE(at).toString(16)}`;
   }
 }
 
@@ -158,9 +164,17 @@ function writePart(bytes: Buffer, at: number, part: Part, text: string): boolean
       if (number !== undefined) bytes.writeUInt32LE(number, at);
       return number !== undefined;
     }
+    case 'priority': {
+      const [, major, minor] = handle.exec(text) ?? [];
+      if (major === undefined || minor === undefined) return false;
+      bytes.writeUInt16LE(parseInt(major, 16), at + 2);
+      bytes.writeUInt16LE(parseInt(minor, 16), at);
+      return true;
+    }
   }
 }
 
+const handle = /^([\da-f]{1,4}):([\da-f]{1,4})$/;
 const digits = /^\d{1,10}$/;
 
 function parseNumber(text: string, max: number): number | undefined {

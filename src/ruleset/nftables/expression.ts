@@ -10,7 +10,7 @@ export type Expression =
       readonly protocol: 'ip' | 'ip6' | 'tcp' | 'udp' | 'sctp' | 'th';
       readonly field: 'saddr' | 'daddr' | 'dport';
     }
-  | { readonly kind: 'meta'; readonly key: 'l4proto' | 'iifname' }
+  | { readonly kind: 'meta'; readonly key: 'l4proto' | 'iifname' | 'priority' }
   | { readonly kind: 'ct'; readonly key: 'state' | 'status' }
   /** Of the connection as its first packet came in, before any NAT. */
   | { readonly kind: 'ct-original'; readonly key: 'ip saddr' | 'ip daddr' | 'ip6 saddr' | 'ip6 daddr' | 'proto-dst' }
@@ -27,6 +27,8 @@ export type Statement =
   | { readonly kind: 'match'; readonly left: Expression; readonly operator: Operator; readonly right: string }
   /** Continues as the map's verdict for the key says; falls through where the map has none. */
   | { readonly kind: 'vmap'; readonly key: Expression; readonly map: string }
+  /** Gives the packet the priority that the map has for the key, and falls through where it has none; or takes its priority away. */
+  | { readonly kind: 'set-priority'; readonly from: { readonly key: Expression; readonly map: string } | 'none' }
   /** Sends the connection to the address and port that the map has for the key; falls through where it has none. */
   | { readonly kind: 'dnat'; readonly family: Family; readonly key: Expression; readonly map: string }
   /** Writes key : data into a dynamic map, or renews its time there. */
@@ -58,6 +60,9 @@ export const payload = (
   field: (Expression & { kind: 'payload' })['field'],
 ): Expression => ({ kind: 'payload', protocol, field });
 export const l4proto: Expression = { kind: 'meta', key: 'l4proto' };
+export const priority: Expression = { kind: 'meta', key: 'priority' };
+
+export const noPriority: Statement = { kind: 'set-priority', from: 'none' };
 
 export function match(left: Expression, operator: Operator, right: string): Statement {
   return { kind: 'match', left, operator, right };

@@ -202,10 +202,13 @@ function parseKnownStatement(json: JsonObject): Statement | undefined {
       const key = expression(body['key']);
       return key && { kind, key, map: setName(body['data']) };
     }
+    case 'mangle': {
+      const from = body['value'] === 'none' ? 'none' : parseMap(body['value']);
+      return from && { kind: 'set-priority', from };
+    }
     case 'dnat': {
-      const map = isObject(body['addr']) ? body['addr']['map'] : undefined;
-      const key = isObject(map) ? expression(map['key']) : undefined;
-      return key && { kind, family: body['family'] as Family, key, map: setName(isObject(map) ? map['data'] : '') };
+      const map = parseMap(body['addr']);
+      return map && { kind, family: body['family'] as Family, ...map };
     }
     case 'map':
       return parseUpdate(body);
@@ -219,6 +222,12 @@ function parseKnownStatement(json: JsonObject): Statement | undefined {
     default:
       return undefined;
   }
+}
+
+function parseMap(json: unknown): { readonly key: Expression; readonly map: string } | undefined {
+  const map = isObject(json) ? json['map'] : undefined;
+  const key = isObject(map) ? parseExpression(map['key']) : undefined;
+  return isObject(map) && key !== undefined ? { key, map: setName(map['data']) } : undefined;
 }
 
 function parseUpdate(body: JsonObject): Statement | undefined {

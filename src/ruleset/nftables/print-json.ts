@@ -1,5 +1,5 @@
 import type { Family } from '../../net/ip.ts';
-import type { Expression, Rule, Statement } from './expression.ts';
+import { type Expression, priority, type Rule, type Statement } from './expression.ts';
 import { type SetDeclaration, tableName } from './ruleset.ts';
 import { type Command, type ElementCommand, groupCommands, type Transaction } from './transaction.ts';
 
@@ -95,12 +95,16 @@ export function statementJson(statement: Statement): Json {
         match: { op: statement.operator, left: expressionJson(statement.left), right: literalJson(statement.right) },
       };
     case 'vmap':
-      return { vmap: { key: expressionJson(statement.key), data: `@${statement.map}` } };
+      return { vmap: mapJson(statement).map };
+    case 'set-priority':
+      return {
+        mangle: { key: expressionJson(priority), value: statement.from === 'none' ? 'none' : mapJson(statement.from) },
+      };
     case 'dnat':
       return {
         dnat: {
           family: statement.family,
-          addr: { map: { key: expressionJson(statement.key), data: `@${statement.map}` } },
+          addr: mapJson(statement),
         },
       };
     case 'update':
@@ -126,6 +130,11 @@ export function statementJson(statement: Statement): Json {
     case 'foreign':
       return JSON.parse(statement.json) as Json;
   }
+}
+
+/** What a map has for a key. */
+function mapJson({ key, map }: { readonly key: Expression; readonly map: string }) {
+  return { map: { key: expressionJson(key), data: `@${map}` } };
 }
 
 /** The right side of a comparison: a set (`@name`), a block of addresses, or a plain word. */

@@ -64,6 +64,10 @@ function printStatement(statement: Statement): string {
     }
     case 'vmap':
       return `${printExpression(statement.key)} vmap @${statement.map}`;
+    case 'set-priority': {
+      const { from } = statement;
+      return `meta priority set ${from === 'none' ? from : `${printExpression(from.key)} map @${from.map}`}`;
+    }
     case 'dnat':
       return `dnat ${statement.family} to ${printExpression(statement.key)} map @${statement.map}`;
     case 'update':

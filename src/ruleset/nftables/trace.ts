@@ -63,6 +63,9 @@ const ipvsPriorities: Readonly<Partial<Record<BaseChain['hook'], number>>> = { i
 /** undefined: go on with the next rule, or after the end of a chain with the next chain. */
 type Verdict = 'accept' | 'drop' | 'reject' | 'end-of-chain' | undefined;
 
+/** A statement that says something about the packet, rather than asking about it. */
+type Decided = Exclude<Statement, { kind: 'match' | 'vmap' | 'set-priority' }>;
+
 /** One packet on its way; what it changes of itself is here. */
 class Walk {
   readonly #table: Table | undefined;
@@ -72,6 +75,7 @@ class Walk {
   readonly #steps: TraceStep[] = [];
   #destination: Ip;
   #port: number;
+  #priority = 'none';
   #isTranslated = false;
   #isMasqueraded = false;
   #server: VirtualServer | undefined;
@@ -197,6 +201,10 @@ class Walk {
         if (!this.#matches(statement)) return undefined;
         continue;
       }
+      if (statement.kind === 'set-priority') {
+        if (!this.#prioritize(statement)) return undefined;
+        continue;
+      }
       const decided = this.#decide(statement);
       if (decided === undefined) return undefined;
       this.#steps.push({
@@ -212,9 +220,7 @@ class Walk {
   }
 
   /** What a statement comes to for this packet: itself, or the verdict found in a map; undefined if it has nothing to say. */
-  #decide(
-    statement: Exclude<Statement, { kind: 'match' }>,
-  ): Exclude<Statement, { kind: 'match' | 'vmap' }> | undefined {
+  #decide(statement: Decided | (Statement & { kind: 'vmap' })): Decided | undefined {
     switch (statement.kind) {
       case 'vmap': {
         const found = this.#lookUp(statement.map, statement.key);
@@ -245,7 +251,7 @@ class Walk {
     }
   }
 
-  #follow(statement: Exclude<Statement, { kind: 'match' | 'vmap' }>): Verdict {
+  #follow(statement: Decided): Verdict {
     switch (statement.kind) {
       case 'dnat':
       case 'masquerade':
@@ -265,6 +271,12 @@ class Walk {
       case 'foreign':
         return undefined;
     }
+  }
+
+  #prioritize({ from }: Statement & { kind: 'set-priority' }): boolean {
+    const found = from === 'none' ? from : this.#lookUp(from.map, from.key);
+    this.#priority = found ?? this.#priority;
+    return found !== undefined;
   }
 
   #runNamed(name: string): Verdict {
@@ -338,7 +350,7 @@ class Walk {
         if (expression.field === 'daddr') return this.#destination;
         return expression.protocol === 'th' || expression.protocol === protocol ? String(this.#port) : undefined;
       case 'meta':
-        return expression.key === 'l4proto' ? protocol : (device ?? '');
+        return { l4proto: protocol, iifname: device ?? '', priority: this.#priority }[expression.key];
       case 'ct':
         return expression.key === 'state' ? 'new' : this.#isTranslated ? 'dnat' : '';
       case 'ct-original':
