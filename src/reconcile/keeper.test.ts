@@ -247,7 +247,7 @@ describe('an audit', () => {
   it('mends elements that somebody changed, and says what was wrong', async () => {
     const { kernel, keeper, wanted } = await kept();
     tamper(kernel, [
-      element(kernel, 'delete', 'service-ips', '10.96.0.1 . tcp . 80', 'goto cluster-tcp-2'),
+      element(kernel, 'delete', 'service-ips', '10.96.0.1 . tcp . 80', '1:2'),
       element(kernel, 'add', 'cluster-ips', '10.96.0.99'),
     ]);
     const { wrong } = await keeper.audit();

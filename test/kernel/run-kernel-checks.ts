@@ -68,8 +68,8 @@ await check('a refused transaction changes nothing', async () => {
   await reconcile(kernel, rich);
   const before = await listing();
   const { ruleset } = compile(rich);
-  const set = ruleset.ip.sets.get('service-ips');
-  if (set === undefined) return 'no set service-ips';
+  const set = ruleset.ip.sets.get('no-endpoint-services');
+  if (set === undefined) return 'no set no-endpoint-services';
   const add = (key: string, value: string) =>
     ({ kind: 'element', verb: 'add', family: 'ip', set, key, value }) as const;
   const error = await kernel
@@ -89,7 +89,7 @@ await check('what the kernel refuses is set aside, and the rest is programmed', 
   await kernel.apply({ commands: structure });
   const [victim] = compiled.ruleset.ip.elements.get('service-ips') ?? [];
   if (victim === undefined) return 'the fixture has no service';
-  await nft(['add', 'element', 'ip', 'vipmap', 'service-ips', `{ ${victim[0]} : drop }`]);
+  await nft(['add', 'element', 'ip', 'vipmap', 'service-ips', `{ ${victim[0]} : 0:9 }`]);
   const elements = { commands: transaction.commands.filter(({ kind }) => kind === 'element') };
   const { setAside } = await applyTransaction(kernel, elements, indexOwners(rich.servicePorts));
   if (setAside.length !== 1 || setAside[0]?.owner === undefined)
