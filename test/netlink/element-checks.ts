@@ -1,5 +1,6 @@
 import dgram from 'node:dgram';
 import { compile } from '../../src/compile/nftables/compile.ts';
+import { LiveRuleset, noSlots } from '../../src/compile/nftables/live-ruleset.ts';
 import type { Kernel } from '../../src/kernel/kernel.ts';
 import { NetlinkKernel } from '../../src/kernel/netlink/netlink-kernel.ts';
 import { NftKernel } from '../../src/kernel/nft.ts';
@@ -94,7 +95,8 @@ export const elementChecks: Checks = {
       let before: Ruleset = {};
       await nft(['flush', 'ruleset']);
       for (const state of (await readFixture(name)).states) {
-        const { ruleset } = compile(state);
+        // With the chains that were needed before, and what leads to them.
+        const { ruleset } = new LiveRuleset(state, state.servicePorts, noSlots, before);
         const transaction = planTransaction(ruleset, before);
         await nftKernel.apply(allElse(transaction));
         const wrong = await withNetlink(async (kernel, other) => {
