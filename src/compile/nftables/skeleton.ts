@@ -6,7 +6,6 @@ import {
   goto,
   jump,
   match,
-  noPriority,
   payload,
   priority,
   type Rule,
@@ -15,7 +14,9 @@ import {
 import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
 import { endpointMapDeclarations } from './balancing.ts';
-import { balancingMap, fields, type FrontendShape, lists, maps, policyLocalNumbers, sets, shapes } from './names.ts';
+import { balancingMap, fields, type FrontendShape, lists, maps, sets, shapes } from './names.ts';
+import { chain, explained, fromPods, rule, toNodePortAddress } from './rules.ts';
+import { serviceChains } from './service-chains.ts';
 
 /*
  * The part of a table that is the same whatever services there are: where packets enter, and what is asked of them in which order.
@@ -26,8 +27,7 @@ import { balancingMap, fields, type FrontendShape, lists, maps, policyLocalNumbe
  *                        source ranges          services      no endpoints, cluster IPs        learn affinity        masquerade
  *
  * Source ranges stand before destination NAT, since they are about the load balancer's address. What has no endpoint stands after it,
- * so that a connection which services sent on its way is not dropped there: its destination is an endpoint by then (which a service
- * range must not cover).
+ * and is asked of what services have not sent on its way: the rest is on its way to an endpoint.
  *
  * In mode ipvs this is the companion of IPVS, which stands between output -99 and 0, and behind input 0 and 98: it takes services'
  * packets as if they were the node's own, translates them and sends them out again.
@@ -42,37 +42,6 @@ const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
 const isUntranslated = match({ kind: 'ct', key: 'status' }, '!', 'dnat');
 const masquerade: Statement = { kind: 'masquerade' };
 
-/** Matches packets from this node's pods; undefined where nothing tells them from others. */
-function fromPods(state: NodeState, family: Family, operator: '==' | '!=' = '=='): Statement | undefined {
-  const { detectLocal } = state;
-  switch (detectLocal.kind) {
-    case 'none':
-      return undefined;
-    case 'cidr':
-      return detectLocal.cidrs[family] && match(fields(family).saddr, operator, `@${sets.podCidrs}`);
-    case 'interface':
-      return match({ kind: 'meta', key: 'iifname' }, operator, `${detectLocal.name}${detectLocal.isPrefix ? '*' : ''}`);
-  }
-}
-
-/** Matches packets to an address that answers on node ports. Loopback never does: it would open the node's own services to its neighbours (CVE-2020-8558). */
-function toNodePortAddress(state: NodeState, family: Family): readonly Statement[] {
-  const { daddr } = fields(family);
-  if (state.nodePortAddresses[family].kind === 'some') return [match(daddr, '==', `@${sets.nodePortIps}`)];
-  return [
-    match({ kind: 'fib-type', address: 'daddr' }, '==', 'local'),
-    match(daddr, '!=', family === 'ip' ? '127.0.0.0/8' : '::1'),
-  ];
-}
-
-const rule = (...statements: readonly (Statement | readonly Statement[])[]): Rule => ({
-  statements: statements.flat(),
-});
-const explained = (comment: string, ...statements: readonly (Statement | readonly Statement[])[]): Rule => ({
-  ...rule(...statements),
-  comment,
-});
-const chain = (name: string, ...rules: readonly Rule[]): Chain => ({ name, rules });
 const base = (
   name: string,
   type: BaseChain['type'],
@@ -201,63 +170,6 @@ function filterChains(state: NodeState, family: Family): readonly Chain[] {
     ),
     chain('untranslated-check', rule(jump('service-endpoints-check')), rule(jump('cluster-ips-check'))),
     chain('learn-affinity', ...learnAffinityRules(family)),
-  ];
-}
-
-/**
- * A frontend's element is a number, not a verdict: the kernel checks a table against loops whenever an element with `goto` comes, and for
- * that looks at all such elements. A map cannot be the key of another, so the number passes through the packet's priority, which the
- * chain that it stands for takes away again.
- */
-function serviceChains(state: NodeState, family: Family): readonly Chain[] {
-  const byNumber = rule({ kind: 'vmap', key: priority, map: balancingMap });
-  const isPolicyLocal = (shape: FrontendShape) =>
-    rule(match(priority, '==', policyLocalNumbers[shape]), goto(policyLocalChain(shape)));
-  return [
-    chain('balance', byNumber),
-    ...(state.ipvs === undefined
-      ? [
-          ...shapes.map((shape) => chain(policyLocalChain(shape), ...policyLocal(state, family, shape))),
-          chain('service', byNumber, ...shapes.map(isPolicyLocal)),
-        ]
-      : []),
-    chain('nodeports', ...dispatch(state, family, 'nodeport')),
-    chain('services', ...dispatch(state, family, 'ip'), rule(toNodePortAddress(state, family), jump('nodeports'))),
-  ];
-}
-
-const policyLocalChain = (shape: FrontendShape) => (shape === 'ip' ? 'policy-local' : 'nodeport-policy-local');
-
-const prioritize = (family: Family, shape: FrontendShape, map: string): Statement => ({
-  kind: 'set-priority',
-  from: { key: fields(family).frontend[shape], map },
-});
-
-/** In mode ipvs, where virtual servers take the rest, only what must not come to them. */
-function dispatch(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
-  if (state.ipvs !== undefined) return shortCircuit(state, family, shape);
-  return [rule(prioritize(family, shape, maps.service[shape]), goto('service'))];
-}
-
-function policyLocal(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
-  return [
-    ...shortCircuit(state, family, shape),
-    rule(prioritize(family, shape, maps.policyLocal[shape]), goto('balance')),
-    rule(noPriority),
-  ];
-}
-
-/** Pods and the node itself are inside the cluster: external policy Local does not bind them (they would otherwise depend on where they run). */
-function shortCircuit(state: NodeState, family: Family, shape: FrontendShape): readonly Rule[] {
-  const statements = [prioritize(family, shape, maps.shortCircuit[shape]), goto('balance')];
-  const pods = fromPods(state, family);
-  return [
-    ...(pods === undefined ? [] : [explained('external policy Local, from a pod', pods, statements)]),
-    explained(
-      'external policy Local, from the node',
-      match({ kind: 'fib-type', address: 'saddr' }, '==', 'local'),
-      statements,
-    ),
   ];
 }
 
