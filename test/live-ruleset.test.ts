@@ -1,23 +1,19 @@
 import fc from 'fast-check';
 import { compile, slotsOfRuleset } from '../src/compile/nftables/compile.ts';
 import { LiveRuleset } from '../src/compile/nftables/live-ruleset.ts';
-import { isElementOnDemand } from '../src/compile/nftables/spare-chains.ts';
 import type { ProxyState } from '../src/model/proxy-state.ts';
 import type { ServicePort } from '../src/model/service-port.ts';
 import { families } from '../src/net/ip.ts';
 import { applyTransaction } from '../src/ruleset/nftables/apply-transaction.ts';
 import type { Ruleset } from '../src/ruleset/nftables/ruleset.ts';
 import { proxyStates } from './arbitraries.ts';
+import { wantedElements } from './wanted-elements.ts';
 
 /** The elements of both tables, in an order that does not depend on the past; of those that stay when nothing needs them any more, what is wanted. */
 function elementsOf(ruleset: Ruleset, wanted: Ruleset = ruleset) {
   return families.map((family) =>
     [...(ruleset[family]?.elements ?? [])]
-      .map(([set, elements]) => {
-        const isWanted = ([key, value]: readonly [string, string]) =>
-          wanted[family]?.elements.get(set)?.has(key) === true || !isElementOnDemand(set, key, value);
-        return [set, [...elements].filter(isWanted).sort()] as const;
-      })
+      .map(([set, elements]) => [set, wantedElements(set, elements, wanted[family]?.elements.get(set))] as const)
       .filter(([, elements]) => elements.length > 0)
       .sort(([a], [b]) => (a < b ? -1 : 1)),
   );

@@ -10,8 +10,9 @@ import { KernelError } from '../src/kernel/kernel.ts';
 import { MemoryKernel } from '../src/kernel/memory.ts';
 import { reconcile } from '../src/reconcile/reconcile.ts';
 import { families } from '../src/net/ip.ts';
-import { chainOnDemand, isElementOnDemand } from '../src/compile/nftables/spare-chains.ts';
+import { chainOnDemand } from '../src/compile/nftables/spare-chains.ts';
 import { proxyState, proxyStates } from './arbitraries.ts';
+import { wantedElements } from './wanted-elements.ts';
 
 const numRuns = 300;
 
@@ -26,12 +27,7 @@ function normalized(ruleset: Ruleset, desired: Ruleset) {
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
       sets: [...sets.keys()].sort(),
       elements: [...elements]
-        .map(([set, entries]) => {
-          const wanted = desired[family]?.elements.get(set);
-          const counts = ([key, value]: readonly [string, string]) =>
-            wanted?.has(key) === true || !isElementOnDemand(set, key, value);
-          return [set, [...entries].filter(counts).sort()] as const;
-        })
+        .map(([set, entries]) => [set, wantedElements(set, entries, desired[family]?.elements.get(set))] as const)
         .filter(([, entries]) => entries.length > 0)
         .sort(([a], [b]) => (a < b ? -1 : 1)),
     }));

@@ -1,15 +1,7 @@
 import memoize from 'lodash-es/memoize.js';
 import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
-import {
-  concat,
-  type Expression,
-  goto,
-  noPriority,
-  payload,
-  type Rule,
-  type Statement,
-} from '../../ruleset/nftables/expression.ts';
+import { concat, type Expression, goto, noPriority, payload, type Rule } from '../../ruleset/nftables/expression.ts';
 import type { Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import { affinityMap, endpointMap, fields, type FrontendShape, type ListName, shapes } from './names.ts';
 
@@ -82,24 +74,11 @@ function makeBalancingChain(family: Family, chain: BalancingChain): Chain {
   const { shape, list, protocol, count, hasAffinity } = chain;
   const { saddr, daddr } = fields(family);
   const dport = payload(protocol, 'dport');
-  const statements: Statement[] = hasAffinity
-    ? [
-        { kind: 'dnat', family, key: concat(saddr, daddr, dport), map: affinityMap(protocol) },
-        goto(balancingChainName({ ...chain, hasAffinity: false })),
-      ]
-    : [
-        {
-          kind: 'dnat',
-          family,
-          key: endpointKey(family, shape, protocol, count),
-          map: endpointMap(shape, list, protocol),
-        },
-      ];
-  const [first, ...others] = statements as [Statement, ...Statement[]];
-  const rules: Rule[] = [
-    { statements: [noPriority, first] },
-    ...others.map((statement) => ({ statements: [statement] })),
-  ];
+  const [key, map] = hasAffinity
+    ? [concat(saddr, daddr, dport), affinityMap(protocol)]
+    : [endpointKey(family, shape, protocol, count), endpointMap(shape, list, protocol)];
+  const rules: Rule[] = [{ statements: [noPriority, { kind: 'dnat', family, key, map }] }];
+  if (hasAffinity) rules.push({ statements: [goto(balancingChainName({ ...chain, hasAffinity: false }))] });
   return { name: balancingChainName(chain), rules };
 }
 
