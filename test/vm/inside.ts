@@ -32,7 +32,7 @@ async function run(request: Request): Promise<Result> {
   const errors: string[] = [];
   const runs = shares(request, availableParallelism()).map(async (args) => {
     const found = await runScript(script, args).catch((error: unknown) => {
-      // Node's own compiler comes to grief under emulation, once in many runs: no fault of what is tested, and nothing was said of it.
+      // Under emulation node itself comes to grief, once in many runs. What is at fault crashes the second time too, or has words.
       if (!isCrash(error)) throw error;
       console.log(`${titleOf(request)}: node crashed, so it is run once more:\n${describe(error)}`);
       return runScript(script, args);
@@ -80,13 +80,15 @@ function parse(stdout: string): Found {
   return found;
 }
 
-/** Whether V8 found its own code in disorder. A SIGSEGV is none: that could be our doing, through the calls of libc. */
+/** Whether V8 found its own code in disorder, or the process ended without a word. */
 function isCrash(error: unknown): boolean {
-  const { signal, stderr } = error as Error & { signal?: string; stderr?: string };
-  return ['SIGILL', 'SIGTRAP'].includes(signal ?? '') || /^# Fatal error in/m.test(stderr ?? '');
+  const { stderr = '' } = error as Error & { stderr?: string };
+  return stderr.trim() === '' || /^# Fatal error in/m.test(stderr);
 }
 
 function describe(error: unknown): string {
-  const { stderr, message } = error as Error & { stderr?: string };
-  return stderr?.trim() || message;
+  const { stderr, message, code, signal } = error as Error & { stderr?: string; code?: unknown; signal?: string };
+  return (
+    stderr?.trim() || `${message.trim()}: exit code ${String(code)}, signal ${signal ?? 'none'}, and no word of why`
+  );
 }

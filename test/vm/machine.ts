@@ -38,9 +38,11 @@ export async function runInMachine(
     const said = await readToEnd(child, onText);
     return requests.map((request, i): Result => {
       const file = join(folder, `${i}.json`);
-      if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Result;
-      const error = `${titleOf(request)}: the machine ended before it. Its last words:\n${said.slice(-4000)}`;
-      return { seconds: 0, faults: {}, skipped: {}, error };
+      const result: Result = existsSync(file)
+        ? (JSON.parse(readFileSync(file, 'utf8')) as Result)
+        : { seconds: 0, faults: {}, skipped: {}, error: `${titleOf(request)}: the machine ended before it` };
+      if (result.error === undefined) return result;
+      return { ...result, error: `${result.error}\nThe machine's last words:\n${said.slice(-4000)}` };
     });
   } finally {
     rmSync(folder, { recursive: true });
