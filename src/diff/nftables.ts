@@ -35,19 +35,23 @@ export interface OnDemand {
  * version's, or one that somebody changed) is replaced as a whole, in the same transaction, so that there is no moment without rules.
  */
 export function diffTable(desired: Table, actual: Table | undefined, onDemand: OnDemand): Transaction {
-  if (actual === undefined) return { commands: [...createTable(desired)] };
-  if (!hasSameShape(desired, actual, onDemand)) {
-    return { commands: [{ kind: 'table', verb: 'delete', family: desired.family }, ...createTable(desired)] };
+  const commands: Command[] = [];
+  if (actual !== undefined && hasSameShape(desired, actual, onDemand)) {
+    for (const command of changeChains(desired, actual)) commands.push(command);
+    changeElements(commands, desired, actual, onDemand);
+  } else {
+    if (actual !== undefined) commands.push({ kind: 'table', verb: 'delete', family: desired.family });
+    for (const command of createStructure(desired)) commands.push(command);
+    changeElements(commands, desired);
   }
-  return { commands: [...changeChains(desired, actual), ...changeElements(desired, actual, onDemand)] };
+  return { commands };
 }
 
-function* createTable(desired: Table): Generator<Command> {
+function* createStructure(desired: Table): Generator<Command> {
   const { family } = desired;
   yield { kind: 'table', verb: 'add', family };
   for (const set of desired.sets.values()) yield { kind: 'set', verb: 'add', family, set };
   for (const chain of desired.chains.values()) yield* addChain(family, chain);
-  yield* changeElements(desired, undefined);
 }
 
 function* addChain(family: Family, chain: Chain): Generator<Command> {
@@ -100,33 +104,32 @@ function* changeChains(desired: Table, actual: Table): Generator<Command> {
   }
 }
 
-function* changeElements(desired: Table, actual?: Table, onDemand?: OnDemand): Generator<ElementCommand> {
+function changeElements(commands: Command[], desired: Table, actual?: Table, onDemand?: OnDemand): void {
   for (const set of desired.sets.values()) {
     if (isDynamic(set)) continue;
     const wanted = elementsOf(desired, set.name);
-    for (const command of diffElements(
-      desired.family,
-      set,
-      wanted,
-      actual ? elementsOf(actual, set.name) : noElements,
-    )) {
+    const existing = actual === undefined ? noElements : elementsOf(actual, set.name);
+    for (const command of diffElements(desired.family, set, wanted, existing)) {
       const { verb, key, value } = command;
-      if (verb === 'add' || wanted.has(key) || onDemand?.isElement(set.name, key, value) !== true) yield command;
+      if (verb === 'add' || wanted.has(key) || onDemand?.isElement(set.name, key, value) !== true)
+        commands.push(command);
     }
   }
 }
 
 /** Deletes come before adds, so that an interval can take the place of one that it overlaps. */
-export function* diffElements(
+export function diffElements(
   family: Family,
   set: SetDeclaration,
   desired: Elements,
   actual: Elements,
-): Generator<ElementCommand> {
-  for (const [key, value] of actual) {
-    if (desired.get(key) !== value) yield { kind: 'element', verb: 'delete', family, set, key, value };
-  }
-  for (const [key, value] of desired) {
-    if (actual.get(key) !== value) yield { kind: 'element', verb: 'add', family, set, key, value };
-  }
+): readonly ElementCommand[] {
+  const commands: ElementCommand[] = [];
+  actual.forEach((value, key) => {
+    if (desired.get(key) !== value) commands.push({ kind: 'element', verb: 'delete', family, set, key, value });
+  });
+  desired.forEach((value, key) => {
+    if (actual.get(key) !== value) commands.push({ kind: 'element', verb: 'add', family, set, key, value });
+  });
+  return commands;
 }

@@ -33,10 +33,9 @@ export function categorizeEndpoints(servicePort: ServicePort, nodeName: string, 
   const { endpoints } = servicePort;
   const ready = endpoints.filter((endpoint) => endpoint.state === 'ready');
   const topology = usesClusterEndpoints(servicePort) ? topologyMode(ready, nodeName, zone) : 'none';
+  const hinted = topology === 'none' ? ready : ready.filter(isHintedFor(topology, nodeName, zone));
   return {
-    cluster: usesClusterEndpoints(servicePort)
-      ? preferReady(ready.filter(isHintedFor(topology, nodeName, zone)), endpoints)
-      : unused,
+    cluster: usesClusterEndpoints(servicePort) ? preferReady(hinted, endpoints) : unused,
     local: usesLocalEndpoints(servicePort)
       ? preferReady(
           ready.filter((endpoint) => endpoint.isLocal),
@@ -91,11 +90,9 @@ function topologyMode(ready: readonly Endpoint[], nodeName: string, zone: string
   return 'none';
 }
 
-function isHintedFor(topology: TopologyMode, nodeName: string, zone: string | undefined) {
+function isHintedFor(topology: Exclude<TopologyMode, 'none'>, nodeName: string, zone: string | undefined) {
   return (endpoint: Endpoint): boolean => {
     switch (topology) {
-      case 'none':
-        return true;
       case 'same-node':
         return endpoint.nodeHints.includes(nodeName);
       case 'same-zone':

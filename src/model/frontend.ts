@@ -19,19 +19,10 @@ export interface Frontend {
 /** Everything that leads to a service port, cluster IP first. */
 export function frontendsOf(servicePort: ServicePort): readonly Frontend[] {
   const { protocol, port, externalTrafficPolicy: external, internalTrafficPolicy: internal } = servicePort;
-  const at = (kind: FrontendKind, policy: TrafficPolicy) => (ip: Ip) => ({
-    kind,
-    ip,
-    protocol,
-    port,
-    policy,
-    servicePort,
-  });
-  const frontends: Frontend[] = [
-    at('cluster-ip', internal)(servicePort.clusterIp),
-    ...servicePort.loadBalancerIps.map(at('load-balancer-ip', external)),
-    ...servicePort.externalIps.map(at('external-ip', external)),
-  ];
+  const at = (kind: FrontendKind, ip: Ip, policy: TrafficPolicy) => ({ kind, ip, protocol, port, policy, servicePort });
+  const frontends: Frontend[] = [at('cluster-ip', servicePort.clusterIp, internal)];
+  for (const ip of servicePort.loadBalancerIps) frontends.push(at('load-balancer-ip', ip, external));
+  for (const ip of servicePort.externalIps) frontends.push(at('external-ip', ip, external));
   if (servicePort.nodePort !== undefined) {
     frontends.push({ kind: 'node-port', protocol, port: servicePort.nodePort, policy: external, servicePort });
   }

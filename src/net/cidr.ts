@@ -50,6 +50,7 @@ export function isWholeFamily(cidr: Cidr): boolean {
  * in one another or are apart, so in order of their first addresses a block can only lie in the last one kept.
  */
 export function disjointCidrs(cidrs: readonly Cidr[]): readonly Cidr[] {
+  if (cidrs.length < 2) return cidrs;
   const inOrder = cidrs
     .map((cidr) => ({ cidr, value: Buffer.from(ipaddr.parse(cidr.address).toByteArray()).toString('hex') }))
     .sort(

@@ -56,7 +56,7 @@ export function auditMap(
   changedMeanwhile: ReadonlySet<string>,
 ): Findings {
   const { family } = desired;
-  const commands = [...diffElements(family, set, elementsOf(desired, set.name), actual)].filter(
+  const commands = diffElements(family, set, elementsOf(desired, set.name), actual).filter(
     (command) => !changedMeanwhile.has(elementId(command)),
   );
   const [first] = commands;

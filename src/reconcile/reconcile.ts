@@ -1,7 +1,7 @@
 import { compile, type Compiled, slotsOfRuleset } from '../compile/nftables/compile.ts';
 import type { LiveRuleset } from '../compile/nftables/live-ruleset.ts';
 import { serverOwner } from '../compile/ipvs/describe.ts';
-import { indexOwners, type OwnerOf } from '../compile/nftables/owners.ts';
+import type { OwnerOf } from '../compile/nftables/owners.ts';
 import type { FailedStep } from '../kernel/ipvs-kernel.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { ProxyState } from '../model/proxy-state.ts';
@@ -61,9 +61,8 @@ export async function compareWithKernel(
     options.servers ?? (record.servers.size + record.ips.size > 0 ? await options.openLeftovers?.() : undefined);
   const steps = (await servers?.planWhole(live, record))?.steps ?? [];
   const transaction = planTransaction(live.ruleset, actual);
-  const ownerOf = indexOwners(state.servicePorts);
   lap('diff');
-  return { compiled: live, actual, transaction, servers, steps, ownerOf };
+  return { compiled: live, actual, transaction, servers, steps, ownerOf: live.ownerOf };
 }
 
 /** Makes the kernel hold what the state asks for. Doing it again changes nothing. */

@@ -6,6 +6,7 @@ import {
   type ClusterObjects,
   type EndpointSlice,
   identify,
+  type Identity,
   type Node,
   type Read,
   readNode,
@@ -30,7 +31,7 @@ interface Kept<T> extends Read<T> {
 
 interface Kind<T> {
   readonly apiVersions: readonly string[];
-  readonly read: (raw: Json) => Read<T>;
+  readonly read: (raw: Json, who: Identity) => Read<T>;
 }
 
 const kinds = {
@@ -155,7 +156,8 @@ function keep<T>(
     const where = earlier.file === file ? `in ${file}` : `in ${earlier.file} and ${file}`;
     problems.push({ object: who.title, message: `is given twice, ${where}; the later one is used` });
   }
-  into.set(who.title, { ...of.read(raw), file });
+  const { object, problems: own } = of.read(raw, who);
+  into.set(who.title, { object, problems: own, file });
 }
 
 /** True for the kinds of other projects, e.g. serving.knative.dev/v1; a group of Kubernetes' own is a slip of the pen. */

@@ -21,6 +21,7 @@ import {
   type EndpointPortSpec,
   type EndpointSlice,
   type EndpointSpec,
+  type Identity,
   labelsOf,
   type Read,
   readAs,
@@ -30,8 +31,8 @@ import { readProtocol } from './service.ts';
 const anAddressType = oneOf('IPv4', 'IPv6', 'FQDN');
 
 /** The EndpointSlice, from untyped JSON, with what the API server fills in. A bad endpoint or port costs only itself. */
-export function readEndpointSlice(raw: Json): Read<EndpointSlice> {
-  return readAs(raw, 'EndpointSlice', ({ namespace, name }, report) => {
+export function readEndpointSlice(raw: Json, who?: Identity): Read<EndpointSlice> {
+  return readAs(raw, 'EndpointSlice', who, ({ namespace, name }, report) => {
     const labels = labelsOf(raw, report);
     const service = readField(labels, 'kubernetes.io/service-name', aText, 'the slice is skipped', report) ?? '';
     const unused: EndpointSlice = { namespace, name, service, family: 'ip', ports: [], endpoints: [] };
@@ -50,25 +51,25 @@ export function readEndpointSlice(raw: Json): Read<EndpointSlice> {
 
 function readPorts(raw: Json, report: Report): readonly EndpointPortSpec[] {
   const ports: EndpointPortSpec[] = [];
-  for (const [item, index] of readRecords(raw, 'ports', report)) {
+  readRecords(raw, 'ports', report, (item, index) => {
     // A port without a number means "all ports" in the API; no proxy can use it.
-    if (item['port'] === undefined || item['port'] === null || item['port'] === 0) continue;
-    const inPort = within(`ports[${index}]`, report);
+    if (item['port'] === undefined || item['port'] === null || item['port'] === 0) return;
+    const inPort = within(() => `ports[${index}]`, report);
     const name = readField(item, 'name', aPortName, 'the port is skipped', inPort);
-    if (name === undefined && item['name'] !== undefined && item['name'] !== null) continue;
+    if (name === undefined && item['name'] !== undefined && item['name'] !== null) return;
     const protocol = readProtocol(item, 'the port is skipped', inPort);
     const port = readField(item, 'port', aPort, 'the port is skipped', inPort);
     if (protocol !== undefined && port !== undefined) ports.push({ name: name ?? '', protocol, port });
-  }
+  });
   return ports.slice();
 }
 
 function readEndpoints(raw: Json, family: Family, report: Report): readonly EndpointSpec[] {
   const endpoints: EndpointSpec[] = [];
-  for (const [item, index] of readRecords(raw, 'endpoints', report)) {
-    const inEndpoint = within(`endpoints[${index}]`, report);
+  readRecords(raw, 'endpoints', report, (item, index) => {
+    const inEndpoint = within(() => `endpoints[${index}]`, report);
     const ip = readAddress(item, family, inEndpoint);
-    if (ip === undefined) continue;
+    if (ip === undefined) return;
     const conditions = readRecord(item, 'conditions', inEndpoint);
     const nodeName = readField(item, 'nodeName', aText, 'it counts as not on this node', inEndpoint);
     const hints = isRecord(item['hints']) ? item['hints'] : noHints;
@@ -81,7 +82,7 @@ function readEndpoints(raw: Json, family: Family, report: Report): readonly Endp
       zoneHints: readHints(hints, 'forZones', inEndpoint),
       nodeHints: readHints(hints, 'forNodes', inEndpoint),
     });
-  }
+  });
   // Without what the array holds in reserve: there are tens of thousands.
   return endpoints.slice();
 }
@@ -115,9 +116,9 @@ function readAddress(item: Json, family: Family, report: Report): Ip | undefined
 function readHints(hints: Json, field: string, report: Report): readonly string[] {
   if (hints[field] === undefined || hints[field] === null) return noNames;
   const names: string[] = [];
-  for (const [hint] of readRecords(hints, field, report)) {
+  readRecords(hints, field, report, (hint) => {
     const name = readField(hint, 'name', aText, 'the hint is skipped', report);
     if (name !== undefined) names.push(name);
-  }
+  });
   return names.sort();
 }

@@ -27,30 +27,27 @@ export interface PortKey {
 
 /** The endpoints of a service port, sorted by address text and port, each address and port once. */
 export function endpointsOf(slices: readonly EndpointSlice[], key: PortKey, nodeName: string): readonly Endpoint[] {
-  const candidates = new Map<string, Candidate>();
+  const candidates: Candidate[] = [];
   for (const slice of slices) {
     if (slice.family !== key.family) continue;
     for (const port of slice.ports) {
       if (port.name !== key.portName || port.protocol !== key.protocol) continue;
-      for (const spec of slice.endpoints) {
-        const candidate = { spec, slice: slice.name, port: port.port };
-        const id = `${spec.ip} ${port.port}`;
-        const rival = candidates.get(id);
-        if (rival === undefined || preference(candidate, rival) < 0) candidates.set(id, candidate);
-      }
+      for (const spec of slice.endpoints) candidates.push({ spec, slice: slice.name, port: port.port });
     }
   }
-  return [...candidates.values()]
-    .sort((a, b) => compareText(a.spec.ip, b.spec.ip) || a.port - b.port)
-    .map(({ spec, port }) => ({
-      ip: spec.ip,
-      port,
-      state: stateOf(spec),
-      // The node's own name is lower-cased, as kube-proxy does it.
-      isLocal: nodeName !== '' && spec.nodeName?.toLowerCase() === nodeName,
-      zoneHints: spec.zoneHints,
-      nodeHints: spec.nodeHints,
-    }));
+  candidates.sort((a, b) => compareText(a.spec.ip, b.spec.ip) || a.port - b.port || preference(a, b));
+  // Of those with the same address and port the first is the one to keep.
+  const isFirst = ({ spec, port }: Candidate, i: number) =>
+    spec.ip !== candidates[i - 1]?.spec.ip || port !== candidates[i - 1]?.port;
+  return candidates.filter(isFirst).map(({ spec, port }) => ({
+    ip: spec.ip,
+    port,
+    state: stateOf(spec),
+    // The node's own name is lower-cased, as kube-proxy does it.
+    isLocal: nodeName !== '' && spec.nodeName?.toLowerCase() === nodeName,
+    zoneHints: spec.zoneHints,
+    nodeHints: spec.nodeHints,
+  }));
 }
 
 interface Candidate {

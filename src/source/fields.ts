@@ -82,16 +82,20 @@ export function readField<T>(
 
 /** The object in a field, `{}` if there is none. */
 export function readRecord(parent: Json, name: string, report: Report): Json {
-  return readField(parent, name, aRecord, 'it is ignored', report) ?? {};
+  return readField(parent, name, aRecord, 'it is ignored', report) ?? nothing;
 }
+
+// One for all: a large cluster has hundreds of thousands of fields that are not there.
+const nothing: Json = {};
+const noValues: readonly never[] = [];
 
 /** The list in a field as it is, empty if there is none. */
 export function readList(parent: Json, name: string, report: Report): readonly unknown[] {
   const value = parent[name];
-  if (value === undefined || value === null) return [];
+  if (value === undefined || value === null) return noValues;
   if (Array.isArray(value)) return value;
   report(`${name} ${quote(value)} is not a list; it is ignored`);
-  return [];
+  return noValues;
 }
 
 /** The accepted values of a list; the others are reported one by one and cost only themselves. */
@@ -102,8 +106,10 @@ export function readValues<T>(
   consequence: string,
   report: Report,
 ): readonly T[] {
+  const list = readList(parent, name, report);
+  if (list.length === 0) return noValues;
   const values: T[] = [];
-  for (const value of readList(parent, name, report)) {
+  for (const value of list) {
     const parsed = accepts.parse(value);
     if (parsed === undefined) report(`${name}: ${refusal(value, accepts)}; ${consequence}`);
     else values.push(parsed);
@@ -111,19 +117,22 @@ export function readValues<T>(
   return values;
 }
 
-/** The objects in a list, each with what places it in the list: `endpoints[3]`. */
-export function* readRecords(parent: Json, name: string, report: Report): Generator<readonly [Json, number]> {
-  let index = -1;
-  for (const value of readList(parent, name, report)) {
-    index += 1;
-    if (isRecord(value)) yield [value, index];
+/** Visits the objects in a list, each with its place there; whatever else is in it is reported. */
+export function readRecords(
+  parent: Json,
+  name: string,
+  report: Report,
+  visit: (record: Json, index: number) => void,
+): void {
+  readList(parent, name, report).forEach((value, index) => {
+    if (isRecord(value)) visit(value, index);
     else report(`${name}[${index}] ${quote(value)} is not an object; it is skipped`);
-  }
+  });
 }
 
-/** A report that says where: `port "http": nodePort ...`. */
-export function within(place: string, report: Report): Report {
-  return (message) => report(`${place}: ${message}`);
+/** A report that says where: `port "http": nodePort ...`. The place is asked for only where there is something to report. */
+export function within(place: () => string, report: Report): Report {
+  return (message) => report(`${place()}: ${message}`);
 }
 
 /** What an error says, in one line. */

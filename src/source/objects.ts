@@ -127,7 +127,7 @@ export const aLabel = aName(/^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/i, 63, 'a name (a
 /** Endpoint ports may be named after anything that is a DNS label, or not at all. */
 export const aPortName = aName(/^(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)?$/i, 63, aLabel.expected);
 
-interface Identity {
+export interface Identity {
   readonly namespace: string;
   readonly name: string;
   /** `Service shop/web` */
@@ -158,9 +158,14 @@ export function identify(raw: Json, kind: string): Identity | Problem {
   return { namespace: home, name, title: `${kind} ${home}/${name}` };
 }
 
-/** Runs a reader that knows who the object is, and gathers what it reports under the object's title. */
-export function readAs<T>(raw: Json, kind: string, read: (who: Identity, report: Report) => T): Read<T> {
-  const who = identify(raw, kind);
+/** Runs a reader that knows who the object is, told or found out, and gathers what it reports under the object's title. */
+export function readAs<T>(
+  raw: Json,
+  kind: string,
+  told: Identity | undefined,
+  read: (who: Identity, report: Report) => T,
+): Read<T> {
+  const who = told ?? identify(raw, kind);
   if ('message' in who) return { object: undefined, problems: [who] };
   const problems: Problem[] = [];
   const object = read(who, (message) => problems.push({ object: who.title, message }));
@@ -174,8 +179,8 @@ export function labelsOf(raw: Json, report: Report): Json {
 }
 
 /** The Node, from untyped JSON. */
-export function readNode(raw: Json): Read<Node> {
-  return readAs(raw, 'Node', ({ name }, report) => {
+export function readNode(raw: Json, who?: Identity): Read<Node> {
+  return readAs(raw, 'Node', who, ({ name }, report) => {
     const spec = readRecord(raw, 'spec', report);
     const zone = readField(labelsOf(raw, report), zoneLabel, aText, 'the node has no zone', report);
     const podCidrs = readValues(spec, 'podCIDRs', aCidr, 'it is skipped', report);
@@ -206,17 +211,17 @@ const zoneLabel = 'topology.kubernetes.io/zone';
 function nodeAddresses(status: Json, report: Report): readonly Ip[] {
   const internal: Ip[] = [];
   const external: Ip[] = [];
-  for (const [address] of readRecords(status, 'addresses', report)) {
-    if (address['type'] !== 'InternalIP' && address['type'] !== 'ExternalIP') continue;
+  readRecords(status, 'addresses', report, (address) => {
+    if (address['type'] !== 'InternalIP' && address['type'] !== 'ExternalIP') return;
     const ip = readField(address, 'address', anIp, 'it is skipped', report);
     if (ip !== undefined) (address['type'] === 'InternalIP' ? internal : external).push(ip);
-  }
+  });
   return [...internal, ...external];
 }
 
 /** The ServiceCIDR, from untyped JSON. */
-export function readServiceCidr(raw: Json): Read<ServiceCidr> {
-  return readAs(raw, 'ServiceCIDR', ({ name }, report) => {
+export function readServiceCidr(raw: Json, who?: Identity): Read<ServiceCidr> {
+  return readAs(raw, 'ServiceCIDR', who, ({ name }, report) => {
     const spec = readRecord(raw, 'spec', report);
     return { name, cidrs: readValues(spec, 'cidrs', aCidr, 'it is skipped', report) };
   });

@@ -83,6 +83,7 @@ function familyPorts(
 }
 
 function ofFamily(ips: readonly Ip[], family: Family): readonly Ip[] {
+  if (ips.length === 0) return ips;
   return [...new Set(ips.filter((ip) => familyOf(ip) === family))].sort(compareText);
 }
 

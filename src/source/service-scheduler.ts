@@ -12,7 +12,8 @@ export type SchedulerAnnotations = Readonly<Record<string, unknown>>;
 /** Of an object's annotations, those that choose a scheduler; undefined if it has none of them. An empty one is none. */
 export function schedulerAnnotations(raw: Json): SchedulerAnnotations | undefined {
   const metadata = isRecord(raw['metadata']) ? raw['metadata'] : {};
-  const annotations = isRecord(metadata['annotations']) ? metadata['annotations'] : {};
+  const annotations = metadata['annotations'];
+  if (!isRecord(annotations)) return undefined;
   const found = [ours, kubeRouterName, kubeRouterFlags].flatMap((name) => {
     const value = annotations[name];
     return value === undefined || value === null || value === '' ? [] : [[name, value] as const];

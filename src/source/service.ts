@@ -21,6 +21,7 @@ import {
   aLabel,
   aPort,
   aProtocol,
+  type Identity,
   labelsOf,
   type Read,
   readAs,
@@ -47,8 +48,8 @@ const anAffinityTimeout: Accepts<number> = {
 };
 
 /** The Service, from untyped JSON, with what the API server fills in. A bad field costs only what it decides. */
-export function readService(raw: Json): Read<Service> {
-  return readAs(raw, 'Service', ({ namespace, name }, report) => {
+export function readService(raw: Json, who?: Identity): Read<Service> {
+  return readAs(raw, 'Service', who, ({ namespace, name }, report) => {
     const spec = readRecord(raw, 'spec', report);
     const type = readField(spec, 'type', aType, 'it is taken as ClusterIP', report) ?? 'ClusterIP';
     // Any value of the label, even an empty one, hands the Service to another proxy.
@@ -123,17 +124,17 @@ function readClusterIps(spec: Json, report: Report): Service['clusterIps'] {
   }
   const named = readList(spec, 'ipFamilies', report).map((value) => familyNamed(value, report));
   const found: Partial<Record<Family, Ip>> = {};
-  for (const [index, value] of all.entries()) {
+  all.forEach((value, index) => {
     const ip = readClusterIp(value, report);
-    if (ip === undefined) continue;
+    if (ip === undefined) return;
     const family = named.length === 0 ? familyOf(ip) : named[index];
-    if (family === undefined) continue;
+    if (family === undefined) return;
     if (family !== familyOf(ip)) {
       report(
         `clusterIPs[${index}] ${quote(ip)} is not ${familyName[family]}, as ipFamilies says; that family is skipped`,
       );
     } else found[family] ??= ip;
-  }
+  });
   return found;
 }
 
@@ -167,14 +168,9 @@ function refuse(
 }
 
 function readExternalIps(spec: Json, report: Report): readonly Ip[] {
-  const usable = readList(spec, 'externalIPs', report).flatMap((value) => {
-    // The API server once let empty ones in.
-    if (typeof value === 'string' && value.trim() === '') return [];
-    const ip = anIp.parse(value);
-    if (ip === undefined) report(`externalIPs: ${quote(value)} is not an IP address; it is skipped`);
-    return ip ?? [];
-  });
-  return usable.filter(
+  // The API server once let empty ones in.
+  const list = readList(spec, 'externalIPs', report).filter((value) => !isBlank(value));
+  return readValues({ externalIPs: list }, 'externalIPs', anIp, 'it is skipped', report).filter(
     (ip) =>
       refuse(ip, 'externalIPs:', ['loopback', 'link-local', 'unspecified', 'multicast'], 'it', report) !== undefined,
   );
@@ -183,46 +179,41 @@ function readExternalIps(spec: Json, report: Report): readonly Ip[] {
 function readLoadBalancerIps(raw: Json, report: Report): readonly Ip[] {
   const ips: Ip[] = [];
   const loadBalancer = readRecord(readRecord(raw, 'status', report), 'loadBalancer', report);
-  for (const [ingress, index] of readRecords(loadBalancer, 'ingress', report)) {
-    if (ingress['ip'] === '') continue;
-    const inIngress = within(`load balancer ingress ${index + 1}`, report);
+  readRecords(loadBalancer, 'ingress', report, (ingress, index) => {
+    if (ingress['ip'] === '') return;
+    const inIngress = within(() => `load balancer ingress ${index + 1}`, report);
     const ip = readField(ingress, 'ip', anIp, 'it is skipped', inIngress);
-    if (ip === undefined) continue;
+    if (ip === undefined) return;
     // Proxy: the load balancer delivers to the node port, and in-cluster traffic must go through it.
     const hasMode = ingress['ipMode'] !== undefined && ingress['ipMode'] !== null;
-    if (hasMode && readField(ingress, 'ipMode', anIpMode, 'the address is skipped', inIngress) !== 'VIP') continue;
+    if (hasMode && readField(ingress, 'ipMode', anIpMode, 'the address is skipped', inIngress) !== 'VIP') return;
     if (refuse(ip, 'ip', ['loopback', 'unspecified', 'multicast'], 'it', inIngress) !== undefined) ips.push(ip);
-  }
+  });
   return ips;
 }
 
 function readPorts(spec: Json, report: Report): readonly ServicePortSpec[] {
-  const byName = new Set<string>();
-  const byNumber = new Set<string>();
   const ports: ServicePortSpec[] = [];
-  for (const [raw, index] of readRecords(spec, 'ports', report)) {
+  readRecords(spec, 'ports', report, (raw, index) => {
     const port = readPort(raw, index, report);
-    if (port === undefined) continue;
-    const nameKey = `${port.name}/${port.protocol}`;
-    const numberKey = `${port.port}/${port.protocol}`;
-    if (byName.has(nameKey) || byNumber.has(numberKey)) {
-      const twin = byName.has(nameKey) ? 'name' : 'port';
+    if (port === undefined) return;
+    const has = (field: 'name' | 'port') =>
+      ports.some((other) => other[field] === port[field] && other.protocol === port.protocol);
+    const twin = has('name') ? 'name' : has('port') ? 'port' : undefined;
+    if (twin === undefined) ports.push(port);
+    else {
       const protocol = port.protocol.toUpperCase();
       report(
         `port ${quote(port.name)}: another port has the same ${twin} and protocol (${port.port}/${protocol}); the first is kept`,
       );
-      continue;
     }
-    byName.add(nameKey);
-    byNumber.add(numberKey);
-    ports.push(port);
-  }
+  });
   return ports;
 }
 
 function readPort(raw: Json, index: number, report: Report): ServicePortSpec | undefined {
   const hasName = raw['name'] !== undefined && raw['name'] !== null && raw['name'] !== '';
-  const inPort = within(hasName ? `port ${quote(raw['name'])}` : `ports[${index}]`, report);
+  const inPort = within(() => (hasName ? `port ${quote(raw['name'])}` : `ports[${index}]`), report);
   const name = hasName ? readField(raw, 'name', aLabel, 'the port is skipped', inPort) : '';
   const protocol = readProtocol(raw, 'the port is skipped', inPort);
   const port = readField(raw, 'port', aPort, 'the port is skipped', inPort);

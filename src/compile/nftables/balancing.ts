@@ -30,9 +30,16 @@ export const maxEndpoints = 0xffff;
  * is added: as tc(8) writes priorities, in hexadecimal, the kind of the chain before the number of its endpoints. `1:a` is
  * cluster-tcp-10, `1112:3` affinity-nodeport-local-udp-3.
  */
-export function balancingNumber({ shape, list, protocol, count, hasAffinity }: BalancingChain): string {
+export const balancingNumber: (chain: BalancingChain) => string = memoize((chain: BalancingChain) => {
+  const { shape, list, protocol, hasAffinity } = chain;
   const kind = `${Number(shape === 'nodeport')}${Number(hasAffinity)}${Number(list === 'local')}${protocols.indexOf(protocol) + 1}`;
-  return `${Number(kind)}:${count.toString(16)}`;
+  return `${Number(kind)}:${chain.count.toString(16)}`;
+}, memoryKey);
+
+/** A number for each chain: services ask for one of a few, hundreds of thousands of times. */
+function memoryKey({ shape, list, protocol, count, hasAffinity }: BalancingChain): number {
+  const flags = Number(shape === 'nodeport') * 4 + Number(hasAffinity) * 2 + Number(list === 'local');
+  return (count * 8 + flags) * protocols.length + protocols.indexOf(protocol);
 }
 
 const namePattern = /^(affinity-)?(nodeport-)?(cluster|local)-(tcp|udp|sctp)-([1-9]\d*)$/;
@@ -64,11 +71,15 @@ export function parseBalancingNumber(number: string): BalancingChain | undefined
   return balancingNumber(chain) === number ? chain : undefined;
 }
 
-/** The same object for the same chain: nearly every service has one of a few. */
-export const balancingChain: (family: Family, chain: BalancingChain) => Chain = memoize(
-  makeBalancingChain,
-  (family: Family, chain: BalancingChain) => `${family} ${balancingChainName(chain)}`,
-);
+/** The same object for the same chain. */
+export function balancingChain(family: Family, chain: BalancingChain): Chain {
+  return chainsMade[family](chain);
+}
+
+const chainsMade = {
+  ip: memoize((chain: BalancingChain) => makeBalancingChain('ip', chain), memoryKey),
+  ip6: memoize((chain: BalancingChain) => makeBalancingChain('ip6', chain), memoryKey),
+};
 
 function makeBalancingChain(family: Family, chain: BalancingChain): Chain {
   const { shape, list, protocol, count, hasAffinity } = chain;

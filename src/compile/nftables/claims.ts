@@ -58,8 +58,13 @@ export class Claims {
     for (const servicePort of coming) {
       for (const frontend of frontendsOf(servicePort)) {
         const key = frontendKey(frontend);
-        touch(key);
-        this.#set(key, [...this.#all(key), frontend].sort(byPrecedence));
+        const others = this.#all(key);
+        // What nobody has is taken from nobody.
+        if (others.length === 0) this.#claimants.set(key, frontend);
+        else {
+          touch(key);
+          this.#set(key, [...others, frontend].sort(byPrecedence));
+        }
       }
     }
     const affected = new Set<ServicePort>();
@@ -73,8 +78,9 @@ export class Claims {
     return affected;
   }
 
-  isOwner(frontend: Frontend): boolean {
-    const owner = this.#owner(frontendKey(frontend));
+  /** Is the frontend, whose key is given, its service port's own? */
+  isOwner(frontend: Frontend, key: string): boolean {
+    const owner = this.#owner(key);
     return owner?.servicePort === frontend.servicePort && owner.kind === frontend.kind;
   }
 
@@ -108,7 +114,7 @@ export class Claims {
 
   #all(key: string): readonly Frontend[] {
     const claimants = this.#claimants.get(key);
-    if (claimants === undefined) return [];
+    if (claimants === undefined) return nobody;
     return isList(claimants) ? claimants : [claimants];
   }
 
@@ -120,6 +126,8 @@ export class Claims {
     else this.#contested.delete(key);
   }
 }
+
+const nobody: readonly Frontend[] = [];
 
 function isList(claimants: Frontend | readonly Frontend[] | undefined): claimants is readonly Frontend[] {
   return Array.isArray(claimants);

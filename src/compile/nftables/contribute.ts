@@ -1,12 +1,12 @@
 import isEqual from 'lodash-es/isEqual.js';
 import sortedUniq from 'lodash-es/sortedUniq.js';
-import { categorizeEndpoints, type CategorizedEndpoints } from '../../model/categorize-endpoints.ts';
+import { categorizeEndpoints, type CategorizedEndpoints, type EndpointList } from '../../model/categorize-endpoints.ts';
 import type { Endpoint } from '../../model/endpoint.ts';
 import { type Frontend, frontendsOf } from '../../model/frontend.ts';
 import type { NodeState } from '../../model/proxy-state.ts';
 import type { ServicePort } from '../../model/service-port.ts';
 import { cidrContains, disjointCidrs, hostCidr, printCidr } from '../../net/cidr.ts';
-import type { Family } from '../../net/ip.ts';
+import type { Family, Ip } from '../../net/ip.ts';
 import { concatenate } from '../../ruleset/nftables/ruleset.ts';
 import { contributeServers } from '../ipvs/servers.ts';
 import { learningChain, learningChainName } from './affinity.ts';
@@ -17,7 +17,7 @@ import type { Slots } from './slots.ts';
 
 /** What comes from the node and the cluster's settings rather than from services. */
 export function contributeNode(node: NodeState, family: Family): Contribution {
-  const contribution = new Contribution(family, new Map());
+  const contribution = new Contribution(family);
   const serviceCidrs = node.serviceCidrs.filter((cidr) => cidr.family === family);
   for (const cidr of disjointCidrs(serviceCidrs)) contribution.add(sets.serviceCidrs, printCidr(cidr));
   const podCidr = node.detectLocal.kind === 'cidr' ? node.detectLocal.cidrs[family] : undefined;
@@ -31,36 +31,42 @@ export function contributeNode(node: NodeState, family: Family): Contribution {
 export function contributeServicePort(
   node: NodeState,
   servicePort: ServicePort,
-  isOwner: (frontend: Frontend) => boolean,
+  isOwner: (frontend: Frontend, key: string) => boolean,
   previous: Slots,
 ): Contribution {
-  const contribution = new Contribution(servicePort.family, previous);
+  const contribution = new Contribution(servicePort.family, previous, servicePort);
   const categorized = categorizeEndpoints(servicePort, node.nodeName, node.zone);
   contribution.add(sets.clusterIps, servicePort.clusterIp);
   if (servicePort.healthCheckNodePort !== undefined) {
     contribution.add(sets.healthCheckNodePorts, String(servicePort.healthCheckNodePort));
   }
-  const localIps = [...categorized.cluster.endpoints, ...categorized.local.endpoints]
-    .filter(({ isLocal }) => isLocal)
-    .map(({ ip }) => ip);
+  const localIps = localIpsOf(categorized.cluster).concat(localIpsOf(categorized.local));
   for (const ip of localIps.sort()) contribution.add(sets.hairpin, concatenate(ip, ip));
   const balanced = {
     cluster: endpointTexts(categorized.cluster.endpoints),
     local: endpointTexts(categorized.local.endpoints),
   };
   for (const frontend of frontendsOf(servicePort)) {
-    if (!isOwner(frontend)) continue;
-    const serves = addFrontend(contribution, frontend, categorized, balanced, node.ipvs === undefined);
+    const key = frontendKey(frontend);
+    if (!isOwner(frontend, key)) continue;
+    const serves = addFrontend(contribution, frontend, key, categorized, balanced, node.ipvs === undefined);
     if (node.ipvs !== undefined) contributeServers(contribution, node, node.ipvs, frontend, serves);
     if (frontend.kind === 'load-balancer-ip') addSourceRanges(contribution, frontend, node);
   }
   return contribution.seal();
 }
 
+function localIpsOf({ endpoints }: EndpointList): readonly Ip[] {
+  return endpoints.filter(({ isLocal }) => isLocal).map(({ ip }) => ip);
+}
+
 /** Sorted, so that equal lists give equal slots whatever the order in the state. */
 function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
+  if (endpoints.length === 0) return noTexts;
   return sortedUniq(endpoints.map(({ ip, port }) => concatenate(ip, String(port))).sort());
 }
+
+const noTexts: readonly string[] = [];
 
 type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
 
@@ -68,13 +74,13 @@ type Balanced = Readonly<Record<'cluster' | 'local', readonly string[]>>;
 function addFrontend(
   contribution: Contribution,
   frontend: Frontend,
+  key: string,
   categorized: CategorizedEndpoints,
   balanced: Balanced,
   isWhole: boolean,
 ): readonly string[] {
   const { protocol, port, ip, servicePort } = frontend;
   const shape = ip === undefined ? 'nodeport' : 'ip';
-  const key = frontendKey(frontend);
   if (!categorized.hasAnyEndpoints) {
     contribution.add(maps.noEndpoint[shape], key, 'goto reject-chain');
     return [];

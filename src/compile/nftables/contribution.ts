@@ -1,3 +1,4 @@
+import type { ServicePort } from '../../model/service-port.ts';
 import type { Family } from '../../net/ip.ts';
 import { type Chain, concatenate } from '../../ruleset/nftables/ruleset.ts';
 import { type BalancingChain, balancingChain, balancingNumber, maxEndpoints } from './balancing.ts';
@@ -12,22 +13,27 @@ export interface ContributedSlots {
   readonly slots: readonly string[];
 }
 
+const noSlots: Slots = new Map();
+
 /**
  * What one service port (or the node) adds to a table: elements, the chains that these lead to, and slots. Features add theirs to it
  * one after the other; a table is the sum of contributions, so that one can be taken out and replaced by a newer one.
  */
 export class Contribution {
   readonly family: Family;
+  /** Whose it is; undefined for the node's. */
+  readonly servicePort: ServicePort | undefined;
   chains: readonly Chain[] = [];
   slots: readonly ContributedSlots[] = [];
   /** Mode ipvs only. */
   readonly servers: ContributedServer[] = [];
   /** Set, key and value of one element after the other: a large cluster has hundreds of thousands, and objects would take twice as much. */
   #elements: string[] = [];
-  readonly #previous: Slots;
+  #previous: Slots;
 
-  constructor(family: Family, previous: Slots) {
+  constructor(family: Family, previous: Slots = noSlots, servicePort?: ServicePort) {
     this.family = family;
+    this.servicePort = servicePort;
     this.#previous = previous;
   }
 
@@ -40,9 +46,10 @@ export class Contribution {
     for (let i = 0; i < elements.length; i += 3) visit(elements[i] ?? '', elements[i + 1] ?? '', elements[i + 2] ?? '');
   }
 
-  /** Nothing more comes: gives back what the arrays hold in reserve. */
+  /** Nothing more comes: gives back what the arrays hold in reserve, and the past. */
   seal(): this {
     this.#elements = this.#elements.slice();
+    this.#previous = noSlots;
     return this;
   }
 
@@ -56,10 +63,9 @@ export class Contribution {
     const map = endpointMap(chain.shape, chain.list, chain.protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
     this.slots = [...this.slots, { map, frontend, slots }];
-    for (const [slot, endpoint] of slots.entries()) this.add(map, concatenate(frontend, String(slot)), endpoint);
-    const plain = { ...chain, count: endpoints.length, hasAffinity: false };
+    slots.forEach((endpoint, slot) => this.add(map, concatenate(frontend, String(slot)), endpoint));
     const full = { ...chain, count: endpoints.length };
-    this.addChain(balancingChain(this.family, plain));
+    this.addChain(balancingChain(this.family, chain.hasAffinity ? { ...full, hasAffinity: false } : full));
     if (chain.hasAffinity) this.addChain(balancingChain(this.family, full));
     return balancingNumber(full);
   }

@@ -39,11 +39,14 @@ export function describeTransaction(transaction: Transaction, ownerOf: OwnerOf):
 const tableHeading = (family: Family) => `table ${family} ${tableName}`;
 
 function describeTable(family: Family, commands: readonly Command[]): string {
-  const own = commands.filter((command) => command.family === family);
-  const count = (kind: Command['kind']) =>
-    own.filter((command) => command.kind === kind && command.verb === 'add').length;
-  const replaced = own.some(({ kind, verb }) => kind === 'table' && verb === 'delete');
-  const parts = `${count('set')} sets and maps, ${count('chain')} chains, ${count('rule')} rules, ${count('element').toLocaleString('en')} elements`;
+  const count = { table: 0, set: 0, chain: 0, rule: 0, element: 0 };
+  let replaced = false;
+  for (const command of commands) {
+    if (command.family !== family) continue;
+    if (command.verb === 'add') count[command.kind]++;
+    else if (command.kind === 'table') replaced = true;
+  }
+  const parts = `${count.set} sets and maps, ${count.chain} chains, ${count.rule} rules, ${count.element.toLocaleString('en')} elements`;
   return replaced
     ? `~ replaced as a whole, since it is made for other settings or by others: ${parts}`
     : `+ made: ${parts}`;
@@ -69,11 +72,10 @@ function pairChanges(commands: readonly Command[]): ReadonlyMap<string, string> 
   const changed = new Map<string, string>();
   for (const command of commands) {
     if (command.kind !== 'element') continue;
-    const id = elementId(command);
-    if (command.verb === 'delete') deleted.set(id, command.value);
-    else {
-      const old = deleted.get(id);
-      if (old !== undefined) changed.set(id, old);
+    if (command.verb === 'delete') deleted.set(elementId(command), command.value);
+    else if (deleted.size > 0) {
+      const old = deleted.get(elementId(command));
+      if (old !== undefined) changed.set(elementId(command), old);
     }
   }
   return changed;

@@ -75,7 +75,7 @@ export class LiveRuleset {
     for (const [key, what] of wanted) {
       if (this.#draining.has(key)) continue;
       const ip = typeof what === 'string' ? what : what.ip;
-      const contribution = new Contribution(familyOf(ip), noSlots.ip);
+      const contribution = new Contribution(familyOf(ip));
       if (typeof what !== 'string') contribution.add(sets.virtualServers, key);
       if (this.node.ipvs?.interfaceIps.includes(ip) !== true) contribution.add(sets.boundIps, ip);
       this.#draining.set(key, contribution);
@@ -92,8 +92,9 @@ export class LiveRuleset {
     return { ip: this.#families.ip.table.table, ip6: this.#families.ip6.table.table };
   }
 
+  /** Slots in use: what the ruleset of another node state goes on from. */
   get slots(): FamilySlots {
-    return { ip: this.#families.ip.table.slots, ip6: this.#families.ip6.table.slots };
+    return { ip: this.#families.ip.slots(), ip6: this.#families.ip6.slots() };
   }
 
   /** Mode ipvs: services' addresses that are to be on our interface. */
@@ -132,9 +133,9 @@ class LiveFamily {
   readonly #node: NodeState;
   readonly #servers: LiveServers;
   /** The contributions of each Service, by `namespace/name`. */
-  readonly #services = new Map<string, ReadonlyMap<ServicePort, Contribution>>();
+  readonly #services = new Map<string, readonly Contribution[]>();
   /** Whose a cluster IP or health check port is. */
-  readonly #names = new Map<string, string>();
+  readonly #holders = new Map<string, ServicePort>();
   #previous: Slots;
 
   constructor(node: NodeState, family: Family, previous: Slots, servers: LiveServers) {
@@ -154,57 +155,67 @@ class LiveFamily {
   change(changes: ServiceChanges): void {
     const leaving = new Map<string, readonly ServicePort[]>();
     const coming = new Map<string, readonly ServicePort[]>();
+    const isOurs = ({ family }: ServicePort) => family === this.table.family;
     for (const [service, servicePorts] of changes) {
-      leaving.set(service, [...(this.#services.get(service)?.keys() ?? [])]);
-      coming.set(
-        service,
-        servicePorts.filter(({ family }) => family === this.table.family),
-      );
+      const before = this.#servicePortsOf(service);
+      const after = servicePorts.every(isOurs) ? servicePorts : servicePorts.filter(isOurs);
+      if (before.length > 0) leaving.set(service, before);
+      if (after.length > 0) coming.set(service, after);
     }
     for (const servicePort of this.claims.replace([...leaving.values()].flat(), [...coming.values()].flat())) {
       const service = `${servicePort.namespace}/${servicePort.service}`;
       // All ports of the Service: they go out and in together.
-      const all = [...(this.#services.get(service)?.keys() ?? [])];
+      const all = this.#servicePortsOf(service);
       leaving.set(service, all);
       coming.set(service, all);
     }
     this.#replace(leaving, coming);
   }
 
+  #servicePortsOf(service: string): readonly ServicePort[] {
+    return (this.#services.get(service) ?? []).flatMap(({ servicePort }) => servicePort ?? []);
+  }
+
   /** All that leaves goes out before anything comes in: a frontend may go from one service to another. */
   #replace(leaving: ServiceChanges, coming: ServiceChanges): void {
     const slots = this.#slotsOf(leaving);
     for (const service of leaving.keys()) {
-      for (const [servicePort, contribution] of this.#services.get(service) ?? []) {
+      for (const contribution of this.#services.get(service) ?? []) {
         this.table.remove(contribution);
         this.#servers.remove(contribution.servers);
-        this.#names.delete(servicePort.clusterIp);
-        this.#names.delete(String(servicePort.healthCheckNodePort));
+      }
+      for (const { clusterIp, healthCheckNodePort } of this.#servicePortsOf(service)) {
+        this.#holders.delete(clusterIp);
+        this.#holders.delete(String(healthCheckNodePort));
       }
       this.#services.delete(service);
     }
+    const isOwner = this.claims.isOwner.bind(this.claims);
     for (const [service, servicePorts] of coming) {
-      const contributions = new Map<ServicePort, Contribution>();
-      for (const servicePort of servicePorts) {
-        const isOwner = this.claims.isOwner.bind(this.claims);
+      const contributions = servicePorts.map((servicePort) => {
         const contribution = contributeServicePort(this.#node, servicePort, isOwner, slots);
-        contributions.set(servicePort, contribution);
         this.table.add(contribution);
         this.#servers.add(contribution.servers);
-        const name = servicePortName(servicePort);
-        this.#names.set(servicePort.clusterIp, name);
+        this.#holders.set(servicePort.clusterIp, servicePort);
         if (servicePort.healthCheckNodePort !== undefined)
-          this.#names.set(String(servicePort.healthCheckNodePort), name);
-      }
-      if (contributions.size > 0) this.#services.set(service, contributions);
+          this.#holders.set(String(servicePort.healthCheckNodePort), servicePort);
+        return contribution;
+      });
+      this.#services.set(service, contributions);
     }
   }
 
   /** The slots of what is about to leave, over those from before the start. */
   #slotsOf(leaving: ServiceChanges): Slots {
+    const slots = this.slots(leaving.keys());
+    return slots.size > 0 ? slots : this.#previous;
+  }
+
+  /** The slots in use of these Services. */
+  slots(services: Iterable<string> = this.#services.keys()): Slots {
     const slots = new Map<string, Map<string, readonly string[]>>();
-    for (const service of leaving.keys()) {
-      for (const contribution of this.#services.get(service)?.values() ?? []) {
+    for (const service of services) {
+      for (const contribution of this.#services.get(service) ?? []) {
         for (const { map, frontend, slots: own } of contribution.slots) {
           const mapSlots = slots.get(map) ?? new Map<string, readonly string[]>();
           slots.set(map, mapSlots);
@@ -212,18 +223,18 @@ class LiveFamily {
         }
       }
     }
-    return slots.size > 0 ? slots : this.#previous;
+    return slots;
   }
 
   *servicePorts(): Generator<ServicePort> {
-    for (const contributions of this.#services.values()) yield* contributions.keys();
+    for (const service of this.#services.keys()) yield* this.#servicePortsOf(service);
   }
 
   ownerOf(set: string, key: string): string | undefined {
     const frontend = frontendOfElement(set, key);
     if (frontend === undefined) return undefined;
-    if (set === sets.clusterIps || set === sets.healthCheckNodePorts) return this.#names.get(frontend);
-    const owner = this.claims.ownerOf(frontend);
+    const isHeld = set === sets.clusterIps || set === sets.healthCheckNodePorts;
+    const owner = isHeld ? this.#holders.get(frontend) : this.claims.ownerOf(frontend);
     return owner && servicePortName(owner);
   }
 }

@@ -4,7 +4,6 @@ import type { Command, ElementCommand } from '../../ruleset/nftables/transaction
 import type { Contribution } from './contribution.ts';
 import { balancingNumber, parseBalancingChainName } from './balancing.ts';
 import { balancingMap, sets } from './names.ts';
-import type { MapSlots, Slots } from './slots.ts';
 
 /** Sets of which several service ports may contribute the same element: a Service's ports share its addresses, services share pods. */
 const sharedSets: ReadonlySet<string> = new Set([
@@ -24,9 +23,8 @@ export class LiveTable {
   readonly #skeleton: readonly Chain[];
   readonly #sets = new Map<string, SetDeclaration>();
   readonly #elements = new Map<string, Map<string, string>>();
-  readonly #slots = new Map<string, Map<string, readonly string[]>>();
-  /** How many contribute an element of a shared set. */
-  readonly #shares = new Map<string, number>();
+  /** By shared set and key: how many contribute the element, where that is more than one. */
+  readonly #shares = new Map<string, Map<string, number>>();
   readonly #chains = new Map<string, Chain>();
   #newChains: Chain[] = [];
   /** By set and key: the value before the first change since the last look, undefined for none. Not kept before trackChanges(). */
@@ -41,11 +39,6 @@ export class LiveTable {
     }
   }
 
-  /** Slots in use, by map and frontend: what the next contribution of the same frontends goes on from. */
-  get slots(): Slots {
-    return this.#slots satisfies ReadonlyMap<string, MapSlots>;
-  }
-
   /** The table's present contents. Its elements are those that later changes change. */
   get table(): Table {
     const chains = new Map(this.#skeleton.map((chain) => [chain.name, chain]));
@@ -55,13 +48,8 @@ export class LiveTable {
 
   add(contribution: Contribution): void {
     contribution.forEachElement((set, key, value) => {
-      if (!sharedSets.has(set) || this.#share(set, key, 1) === 1) this.#put(set, key, value);
+      if (!sharedSets.has(set) || !this.#share(set, key)) this.#put(set, key, value);
     });
-    for (const { map, frontend, slots } of contribution.slots) {
-      const mapSlots = this.#slots.get(map) ?? new Map<string, readonly string[]>();
-      this.#slots.set(map, mapSlots);
-      mapSlots.set(frontend, slots);
-    }
     for (const chain of contribution.chains) {
       if (this.#chains.has(chain.name)) continue;
       this.keepChain(chain);
@@ -79,9 +67,8 @@ export class LiveTable {
   /** Takes a contribution out again. Its chains stay, for the next one that needs them. */
   remove(contribution: Contribution): void {
     contribution.forEachElement((set, key) => {
-      if (!sharedSets.has(set) || this.#share(set, key, -1) <= 0) this.#put(set, key, undefined);
+      if (!sharedSets.has(set) || !this.#unshare(set, key)) this.#put(set, key, undefined);
     });
-    for (const { map, frontend } of contribution.slots) this.#slots.get(map)?.delete(frontend);
   }
 
   /** From here on changes are kept for takeChanges(). */
@@ -122,12 +109,23 @@ export class LiveTable {
     return commands;
   }
 
-  #share(set: string, key: string, by: 1 | -1): number {
-    const id = `${set} ${key}`;
-    const count = (this.#shares.get(id) ?? 0) + by;
-    if (count === 0) this.#shares.delete(id);
-    else this.#shares.set(id, count);
-    return count;
+  /** One more contributes the element; false if nobody did before. */
+  #share(set: string, key: string): boolean {
+    if (this.#elements.get(set)?.has(key) !== true) return false;
+    const counts = this.#shares.get(set) ?? new Map<string, number>();
+    this.#shares.set(set, counts);
+    counts.set(key, (counts.get(key) ?? 1) + 1);
+    return true;
+  }
+
+  /** One less contributes the element; false if nobody does any more. */
+  #unshare(set: string, key: string): boolean {
+    const counts = this.#shares.get(set);
+    const count = counts?.get(key);
+    if (counts === undefined || count === undefined) return false;
+    if (count === 2) counts.delete(key);
+    else counts.set(key, count - 1);
+    return true;
   }
 
   #put(set: string, key: string, value: string | undefined): void {
