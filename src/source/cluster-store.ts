@@ -161,8 +161,8 @@ export class ClusterStore implements ObjectSink {
     for (const key of this.#dirty) {
       const service = this.#services.get(key);
       const problems: Problem[] = [];
-      const slices = new Map([[key, [...(this.#slicesOfService.get(key)?.values() ?? [])]]]);
-      const servicePorts = service === undefined ? [] : servicePortsOf([service], slices, options, problems);
+      const slices = [...(this.#slicesOfService.get(key)?.values() ?? [])];
+      const servicePorts = service === undefined ? [] : servicePortsOf([service], () => slices, options, problems);
       services.set(key, servicePorts);
       for (const { family } of servicePorts) this.#useFamily(family);
       this.#say(`join ${key}`, problems);

@@ -1,22 +1,24 @@
 import type { Endpoint, EndpointState } from '../model/endpoint.ts';
 import { compareText, type Family } from '../net/ip.ts';
 import type { Protocol } from '../net/protocol.ts';
-import type { EndpointSlice, EndpointSpec } from './objects.ts';
+import type { EndpointSlice, EndpointSpec, Service } from './objects.ts';
 
-/** Slices by `namespace/service`, so that each Service finds its own at once. */
-export type SlicesByService = ReadonlyMap<string, readonly EndpointSlice[]>;
+/** The slices of a Service. */
+export type SlicesOf = (service: Pick<Service, 'namespace' | 'name'>) => readonly EndpointSlice[];
 
-export function slicesByService(slices: readonly EndpointSlice[]): SlicesByService {
-  const byService = new Map<string, EndpointSlice[]>();
+/** Puts slices in order once, so that each Service finds its own at once. */
+export function indexSlices(slices: readonly EndpointSlice[]): SlicesOf {
+  const byNamespace = new Map<string, Map<string, readonly EndpointSlice[]>>();
   for (const slice of slices) {
     if (slice.service === '' || slice.endpoints.length === 0) continue;
-    const key = `${slice.namespace}/${slice.service}`;
-    const siblings = byService.get(key);
-    if (siblings === undefined) byService.set(key, [slice]);
-    else siblings.push(slice);
+    const byService = byNamespace.get(slice.namespace) ?? new Map<string, readonly EndpointSlice[]>();
+    byNamespace.set(slice.namespace, byService);
+    byService.set(slice.service, (byService.get(slice.service) ?? noSlices).concat(slice));
   }
-  return byService;
+  return ({ namespace, name }) => byNamespace.get(namespace)?.get(name) ?? noSlices;
 }
+
+const noSlices: readonly EndpointSlice[] = [];
 
 /** Which port of a Service endpoints are wanted for: slices name it, for its number may differ from slice to slice. */
 export interface PortKey {

@@ -130,8 +130,11 @@ export const aPortName = aName(/^(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)?$/i, 63, aL
 export interface Identity {
   readonly namespace: string;
   readonly name: string;
-  /** `Service shop/web` */
-  readonly title: string;
+}
+
+/** What messages call an object: `Service shop/web`, `Node worker-1`. */
+export function titleOf(kind: string, { namespace, name }: Identity): string {
+  return namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
 
 /** Who the object is, or why that cannot be told. Without a namespace it is in `default`, as for kubectl. */
@@ -147,7 +150,7 @@ export function identify(raw: Json, kind: string): Identity | Problem {
       metadata['name'] === undefined ? 'is missing' : `${quote(metadata['name'])} is not ${nameOfKind.expected}`;
     return { object: `${kind} ${place}`.trim(), message: `metadata.name ${found}; the object is skipped` };
   }
-  if (!isNamespaced) return { namespace: '', name, title: `${kind} ${name}` };
+  if (!isNamespaced) return { namespace: '', name };
   const home = namespace === '' ? 'default' : aLabel.parse(namespace);
   if (home === undefined) {
     return {
@@ -155,7 +158,7 @@ export function identify(raw: Json, kind: string): Identity | Problem {
       message: `metadata.namespace ${quote(namespace)} is not ${aLabel.expected}; the object is skipped`,
     };
   }
-  return { namespace: home, name, title: `${kind} ${home}/${name}` };
+  return { namespace: home, name };
 }
 
 /** Runs a reader that knows who the object is, told or found out, and gathers what it reports under the object's title. */
@@ -168,7 +171,7 @@ export function readAs<T>(
   const who = told ?? identify(raw, kind);
   if ('message' in who) return { object: undefined, problems: [who] };
   const problems: Problem[] = [];
-  const object = read(who, (message) => problems.push({ object: who.title, message }));
+  const object = read(who, (message) => problems.push({ object: titleOf(kind, who), message }));
   return { object, problems };
 }
 

@@ -2,7 +2,7 @@ import uniq from 'lodash-es/uniq.js';
 import type { IpvsState, NodeState, Problem, ProxyState } from '../model/proxy-state.ts';
 import { disjointCidrs } from '../net/cidr.ts';
 import { compareText, families, type Family, type Ip } from '../net/ip.ts';
-import { slicesByService } from './endpoints.ts';
+import { indexSlices } from './endpoints.ts';
 import { isKnownScheduler, unknownScheduler } from './ipvs-scheduler.ts';
 import { configuration, detectLocalOf, nodeIpsOf, nodePortAddressesOf } from './node.ts';
 import type { ClusterObjects, Node } from './objects.ts';
@@ -27,7 +27,7 @@ export function buildProxyState(
   const problems: Problem[] = [];
   const servicePorts = servicePortsOf(
     [...objects.services].sort(byTitle),
-    slicesByService(objects.endpointSlices),
+    indexSlices(objects.endpointSlices),
     servicePortOptions(options),
     problems,
   );

@@ -2,7 +2,7 @@ import type { ServicePort } from '../model/service-port.ts';
 import type { Problem } from '../model/proxy-state.ts';
 import { compareText, families, type Family, familyName, familyOf, type Ip } from '../net/ip.ts';
 import { type Cidr, disjointCidrs, isWholeFamily } from '../net/cidr.ts';
-import { endpointsOf, type SlicesByService } from './endpoints.ts';
+import { endpointsOf, type SlicesOf } from './endpoints.ts';
 import type { Report } from './fields.ts';
 import type { Service } from './objects.ts';
 import { serviceScheduler } from './service-scheduler.ts';
@@ -18,7 +18,7 @@ export interface ServicePortOptions {
 /** The service ports of the Services, each with its endpoints, sorted by namespace, service, family, port name and protocol. */
 export function servicePortsOf(
   services: readonly Service[],
-  slices: SlicesByService,
+  slicesOf: SlicesOf,
   options: ServicePortOptions,
   problems: Problem[],
 ): readonly ServicePort[] {
@@ -32,7 +32,7 @@ export function servicePortsOf(
     for (const family of families) {
       const clusterIp = service.clusterIps[family];
       if (clusterIp === undefined) continue;
-      for (const port of familyPorts(service, family, clusterIp, slices, options, report))
+      for (const port of familyPorts(service, family, clusterIp, slicesOf, options, report))
         servicePorts.push(scheduler === undefined ? port : { ...port, scheduler });
     }
   }
@@ -53,12 +53,12 @@ function familyPorts(
   service: Service,
   family: Family,
   clusterIp: Ip,
-  slices: SlicesByService,
+  slicesOf: SlicesOf,
   options: ServicePortOptions,
   report: Report,
 ): readonly ServicePort[] {
   const { namespace, name } = service;
-  const own = slices.get(`${namespace}/${name}`) ?? [];
+  const own = slicesOf(service);
   const externalIps = options.allowsExternalIps ? ofFamily(service.externalIps, family) : [];
   const common = {
     namespace,

@@ -167,9 +167,12 @@ function refuse(
   return undefined;
 }
 
+const noIps: readonly Ip[] = [];
+
 function readExternalIps(spec: Json, report: Report): readonly Ip[] {
   // The API server once let empty ones in.
   const list = readList(spec, 'externalIPs', report).filter((value) => !isBlank(value));
+  if (list.length === 0) return noIps;
   return readValues({ externalIPs: list }, 'externalIPs', anIp, 'it is skipped', report).filter(
     (ip) =>
       refuse(ip, 'externalIPs:', ['loopback', 'link-local', 'unspecified', 'multicast'], 'it', report) !== undefined,
@@ -177,6 +180,7 @@ function readExternalIps(spec: Json, report: Report): readonly Ip[] {
 }
 
 function readLoadBalancerIps(raw: Json, report: Report): readonly Ip[] {
+  if (raw['status'] === undefined) return noIps;
   const ips: Ip[] = [];
   const loadBalancer = readRecord(readRecord(raw, 'status', report), 'loadBalancer', report);
   readRecords(loadBalancer, 'ingress', report, (ingress, index) => {
@@ -208,7 +212,8 @@ function readPorts(spec: Json, report: Report): readonly ServicePortSpec[] {
       );
     }
   });
-  return ports;
+  // Without what the array holds in reserve.
+  return ports.slice();
 }
 
 function readPort(raw: Json, index: number, report: Report): ServicePortSpec | undefined {

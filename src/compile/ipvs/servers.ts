@@ -30,7 +30,7 @@ export function contributeServers(
   const isFirst = servicePort.namespace === 'default' && servicePort.service === 'kubernetes';
   for (const ip of isNodePort ? nodePortIps(node, contribution) : [frontend.ip]) {
     const server = { protocol, ip, port, ...scheduling, realServers };
-    contribution.servers.push({ server, isNodePort, isFirst });
+    contribution.addServer({ server, isNodePort, isFirst });
     contribution.add(sets.virtualServers, virtualServerKey(server));
   }
 }

@@ -63,7 +63,9 @@ function localIpsOf({ endpoints }: EndpointList): readonly Ip[] {
 /** Sorted, so that equal lists give equal slots whatever the order in the state. */
 function endpointTexts(endpoints: readonly Endpoint[]): readonly string[] {
   if (endpoints.length === 0) return noTexts;
-  return sortedUniq(endpoints.map(({ ip, port }) => concatenate(ip, String(port))).sort());
+  const texts = endpoints.map(({ ip, port }) => concatenate(ip, String(port))).sort();
+  // Seldom any is there twice, and lodash's list keeps more room than it needs.
+  return texts.some((text, i) => text === texts[i - 1]) ? sortedUniq(texts) : texts;
 }
 
 const noTexts: readonly string[] = [];

@@ -14,6 +14,8 @@ export interface ContributedSlots {
 }
 
 const noSlots: Slots = new Map();
+// One for all, and never push() or a spread: most contributions have one of each, and V8 keeps room for 16 more in both cases.
+const none: readonly never[] = [];
 
 /**
  * What one service port (or the node) adds to a table: elements, the chains that these lead to, and slots. Features add theirs to it
@@ -23,10 +25,10 @@ export class Contribution {
   readonly family: Family;
   /** Whose it is; undefined for the node's. */
   readonly servicePort: ServicePort | undefined;
-  chains: readonly Chain[] = [];
-  slots: readonly ContributedSlots[] = [];
+  chains: readonly Chain[] = none;
+  slots: readonly ContributedSlots[] = none;
   /** Mode ipvs only. */
-  readonly servers: ContributedServer[] = [];
+  servers: readonly ContributedServer[] = none;
   /** Set, key and value of one element after the other: a large cluster has hundreds of thousands, and objects would take twice as much. */
   #elements: string[] = [];
   #previous: Slots;
@@ -53,8 +55,12 @@ export class Contribution {
     return this;
   }
 
+  addServer(server: ContributedServer): void {
+    this.servers = this.servers.concat(server);
+  }
+
   addChain(chain: Chain): void {
-    if (!this.chains.some(({ name }) => name === chain.name)) this.chains = [...this.chains, chain];
+    if (!this.chains.some(({ name }) => name === chain.name)) this.chains = this.chains.concat(chain);
   }
 
   /** Gives a frontend's list of endpoints its slots and returns the number of the chain that balances over them. */
@@ -62,7 +68,7 @@ export class Contribution {
     const endpoints = list.length > maxEndpoints ? list.slice(0, maxEndpoints) : list;
     const map = endpointMap(chain.shape, chain.list, chain.protocol);
     const slots = assignSlots(this.#previous.get(map)?.get(frontend), endpoints);
-    this.slots = [...this.slots, { map, frontend, slots }];
+    this.slots = this.slots.concat({ map, frontend, slots });
     slots.forEach((endpoint, slot) => this.add(map, concatenate(frontend, String(slot)), endpoint));
     const full = { ...chain, count: endpoints.length };
     this.addChain(balancingChain(this.family, chain.hasAffinity ? { ...full, hasAffinity: false } : full));

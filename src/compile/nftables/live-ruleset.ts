@@ -119,7 +119,7 @@ export class LiveRuleset {
 function groupByService(servicePorts: Iterable<ServicePort>): ServiceChanges {
   const services = new Map<string, ServicePort[]>();
   for (const servicePort of servicePorts) {
-    const key = `${servicePort.namespace}/${servicePort.service}`;
+    const key = [servicePort.namespace, servicePort.service].join('/');
     const siblings = services.get(key);
     if (siblings === undefined) services.set(key, [servicePort]);
     else siblings.push(servicePort);

@@ -20,6 +20,7 @@ export function assignSlots(
   previous: readonly (string | undefined)[] = noSlots,
   wanted: readonly string[],
 ): readonly string[] {
+  if (previous.length === 0) return wanted;
   if (previous.length === wanted.length && previous.every((endpoint, slot) => endpoint === wanted[slot])) return wanted;
   const left = new Set(wanted);
   // delete() is true for the first slot of a wanted endpoint only.

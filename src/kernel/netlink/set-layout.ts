@@ -135,9 +135,10 @@ function readPart(bytes: Buffer, at: number, part: Part): string {
 /** Writes a text where zeros are; false if the text is not of that layout. */
 export function writeText(bytes: Buffer, at: number, { fields }: Layout, text: string): boolean {
   let start = 0;
-  for (const [i, field] of fields.entries()) {
-    const isLast = i === fields.length - 1;
-    const end = isLast ? text.length : text.indexOf(' . ', start);
+  let left = fields.length;
+  for (const field of fields) {
+    left--;
+    const end = left === 0 ? text.length : text.indexOf(' . ', start);
     if (end < 0 || !writePart(bytes, at + field.at, field.part, text.slice(start, end))) return false;
     start = end + 3;
   }

@@ -52,9 +52,10 @@ export async function encodeBatch(
   turns: Turns,
 ): Promise<Batch | undefined> {
   const writer = new BatchWriter(firstSequence, commands.length * elementBytes);
-  for (const [i, command] of commands.entries()) {
+  let i = 0;
+  for (const command of commands) {
     if (command.kind !== 'element' || !writer.add(command, i)) return undefined;
-    if (i % elementsPerLook === 0 && turns.isOver) await turns.next();
+    if (i++ % elementsPerLook === 0 && turns.isOver) await turns.next();
   }
   return writer.finish();
 }
