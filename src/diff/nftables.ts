@@ -9,7 +9,7 @@ import {
   type SetDeclaration,
   type Table,
 } from '../ruleset/nftables/ruleset.ts';
-import type { Command, ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
+import { addChain, type Command, type ElementCommand, type Transaction } from '../ruleset/nftables/transaction.ts';
 
 /** What exists on demand and may be left behind unused. */
 export interface OnDemand {
@@ -51,12 +51,11 @@ function* createStructure(desired: Table): Generator<Command> {
   const { family } = desired;
   yield { kind: 'table', verb: 'add', family };
   for (const set of desired.sets.values()) yield { kind: 'set', verb: 'add', family, set };
-  for (const chain of desired.chains.values()) yield* addChain(family, chain);
+  for (const chain of desired.chains.values()) yield* createChain(family, chain);
 }
 
-function* addChain(family: Family, chain: Chain): Generator<Command> {
-  const { name, base } = chain;
-  yield { kind: 'chain', verb: 'add', family, name, ...(base === undefined ? {} : { base }) };
+function* createChain(family: Family, chain: Chain): Generator<Command> {
+  yield addChain(family, chain);
   yield* addRules(family, chain);
 }
 
@@ -96,7 +95,7 @@ function* changeChains(desired: Table, actual: Table): Generator<Command> {
   const { family } = desired;
   for (const chain of desired.chains.values()) {
     const existing = actual.chains.get(chain.name);
-    if (existing === undefined) yield* addChain(family, chain);
+    if (existing === undefined) yield* createChain(family, chain);
     else if (!isEqual(existing.rules, chain.rules)) {
       yield { kind: 'chain', verb: 'flush', family, name: chain.name };
       yield* addRules(family, chain);

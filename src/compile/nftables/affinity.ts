@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import { type Protocol, protocols } from '../../net/protocol.ts';
-import { concat, payload, type Rule } from '../../ruleset/nftables/expression.ts';
+import { concat, jump, payload, type Rule } from '../../ruleset/nftables/expression.ts';
 import {
   type Chain,
   type Elements,
@@ -11,6 +11,7 @@ import {
 import type { Command } from '../../ruleset/nftables/transaction.ts';
 import { affinityMap, endpointMap, fields, lists, maps, shapes } from './names.ts';
 import { frontendOfElement } from './owners.ts';
+import { base, newConnection, rule, wasTranslated } from './rules.ts';
 
 /** Clients remembered per table and protocol. A dynamic map without a size stops at 65,535, and says nothing. */
 const affinityMapSize = 1_048_576;
@@ -59,7 +60,14 @@ export function learningChain(family: Family, protocol: Protocol, timeoutSeconds
   };
 }
 
+export const learnAffinity = 'learn-affinity';
+
 /** Learning happens after destination NAT, when the endpoint is known: at postrouting, and at input for endpoints on the node itself. */
+export const learning: Rule = rule(newConnection, wasTranslated, jump(learnAffinity));
+
+/** Made with the first service that has affinity, and left: without it a packet passes one hook less. */
+export const learningHook: Chain = base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learning);
+
 export function learnAffinityRules(family: Family): readonly Rule[] {
   const { originalFrontend } = fields(family);
   return shapes.map((shape) => ({

@@ -9,7 +9,7 @@ import { cidrContains, disjointCidrs, hostCidr, printCidr } from '../../net/cidr
 import type { Family, Ip } from '../../net/ip.ts';
 import { concatenate } from '../../ruleset/nftables/ruleset.ts';
 import { contributeServers } from '../ipvs/servers.ts';
-import { learningChain, learningChainName } from './affinity.ts';
+import { learningChain, learningChainName, learningHook } from './affinity.ts';
 import { frontendKey } from './claims.ts';
 import { Contribution } from './contribution.ts';
 import { maps, policyLocalNumbers, sets } from './names.ts';
@@ -103,6 +103,7 @@ function addFrontend(
   if (hasShortCircuit) contribution.add(maps.shortCircuit[shape], key, balance('cluster'));
   if (isExternal) contribution.add(maps[isLocalPolicy ? 'masqueradeNode' : 'masquerade'][shape], key);
   if (timeoutSeconds !== undefined && (isWhole || hasShortCircuit)) {
+    contribution.addChain(learningHook);
     contribution.addChain(learningChain(contribution.family, protocol, timeoutSeconds));
     contribution.add(maps.affinity[shape], key, `goto ${learningChainName(protocol, timeoutSeconds)}`);
   }

@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import type { Chain, SetDeclaration, Table } from '../../ruleset/nftables/ruleset.ts';
-import type { Command, ElementCommand } from '../../ruleset/nftables/transaction.ts';
+import { addChain, type Command, type ElementCommand } from '../../ruleset/nftables/transaction.ts';
 import type { Contribution } from './contribution.ts';
 import { balancingNumber, parseBalancingChainName } from './balancing.ts';
 import { balancingMap, sets } from './names.ts';
@@ -86,7 +86,7 @@ export class LiveTable {
     const commands: Command[] = [];
     for (const chain of inOrderOfUse(this.#newChains)) {
       // Somebody, or an earlier instance, may have made it: its rules must not be there twice.
-      commands.push({ kind: 'chain', verb: 'add', family, name: chain.name });
+      commands.push(addChain(family, chain));
       commands.push({ kind: 'chain', verb: 'flush', family, name: chain.name });
       for (const rule of chain.rules) commands.push({ kind: 'rule', verb: 'add', family, chain: chain.name, rule });
     }

@@ -1,7 +1,7 @@
 import type { NodeState } from '../../model/proxy-state.ts';
 import type { Family } from '../../net/ip.ts';
 import { match, type Rule, type Statement } from '../../ruleset/nftables/expression.ts';
-import type { Chain } from '../../ruleset/nftables/ruleset.ts';
+import type { BaseChain, Chain } from '../../ruleset/nftables/ruleset.ts';
 import { fields, sets } from './names.ts';
 
 export const rule = (...statements: readonly (Statement | readonly Statement[])[]): Rule => ({
@@ -11,7 +11,18 @@ export const explained = (comment: string, ...statements: readonly (Statement | 
   ...rule(...statements),
   comment,
 });
+/** Where packets enter. */
+export const base = (
+  name: string,
+  type: BaseChain['type'],
+  hook: BaseChain['hook'],
+  priority: number,
+  ...rules: readonly Rule[]
+): Chain => ({ name, base: { type, hook, priority }, rules });
 export const chain = (name: string, ...rules: readonly Rule[]): Chain => ({ name, rules });
+
+export const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
+export const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
 
 /** Matches packets from this node's pods; undefined where nothing tells them from others. */
 export function fromPods(state: NodeState, family: Family, operator: '==' | '!=' = '=='): Statement | undefined {

@@ -8,14 +8,13 @@ import {
   match,
   payload,
   priority,
-  type Rule,
   type Statement,
 } from '../../ruleset/nftables/expression.ts';
-import type { BaseChain, Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
-import { affinityMapDeclarations, learnAffinityRules } from './affinity.ts';
+import type { Chain, SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
+import { affinityMapDeclarations, learnAffinity, learnAffinityRules, learning } from './affinity.ts';
 import { endpointMapDeclarations } from './balancing.ts';
 import { balancingMap, fields, type FrontendShape, lists, maps, sets, shapes } from './names.ts';
-import { chain, explained, fromPods, rule, toNodePortAddress } from './rules.ts';
+import { base, chain, explained, fromPods, newConnection, rule, toNodePortAddress, wasTranslated } from './rules.ts';
 import { serviceChains } from './service-chains.ts';
 
 /*
@@ -25,6 +24,8 @@ import { serviceChains } from './service-chains.ts';
  *   from outside, pods   prerouting             prerouting    forward or input                 postrouting           postrouting
  *   from the node        output                 output        output                           postrouting           postrouting
  *                        source ranges          services      no endpoints, cluster IPs        learn affinity        masquerade
+ *
+ * Affinity is learnt at postrouting from the first service on that asks for it (see affinity.ts): a hook costs every packet.
  *
  * Source ranges stand before destination NAT, since they are about the load balancer's address. What has no endpoint stands after it,
  * and is asked of what services have not sent on its way: the rest is on its way to an endpoint.
@@ -37,22 +38,8 @@ import { serviceChains } from './service-chains.ts';
  *                        source ranges, policy Local       no endpoints               other ports     masquerade
  */
 
-const newConnection = match({ kind: 'ct', key: 'state' }, 'in', 'new');
-const wasTranslated = match({ kind: 'ct', key: 'status' }, 'in', 'dnat');
 const isUntranslated = match({ kind: 'ct', key: 'status' }, '!', 'dnat');
 const masquerade: Statement = { kind: 'masquerade' };
-
-const base = (
-  name: string,
-  type: BaseChain['type'],
-  hook: BaseChain['hook'],
-  priority: number,
-  ...rules: readonly Rule[]
-): Chain => ({
-  name,
-  base: { type, hook, priority },
-  rules,
-});
 
 /** Chains that others jump to come first: nft looks a target up when the rule is made. */
 export function skeletonChains(state: NodeState, family: Family): readonly Chain[] {
@@ -70,7 +57,6 @@ const check = (name: string) => rule(newConnection, jump(name));
 const checkUntranslated = (name: string) => rule(newConnection, isUntranslated, jump(name));
 
 function baseChains(family: Family, isIpvs: boolean): readonly Chain[] {
-  const learn = rule(newConnection, wasTranslated, jump('learn-affinity'));
   return [
     ...(isIpvs ? aroundIpvs() : []),
     base('filter-prerouting-pre-dnat', 'filter', 'prerouting', -110, check('firewall-check')),
@@ -85,11 +71,10 @@ function baseChains(family: Family, isIpvs: boolean): readonly Chain[] {
       check('health-check-nodeports-accept'),
       checkUntranslated('nodeport-endpoints-check'),
       checkUntranslated('service-endpoints-check'),
-      learn,
+      learning,
     ),
     base('filter-forward', 'filter', 'forward', 0, checkUntranslated('untranslated-check')),
     base('filter-output', 'filter', 'output', 0, checkUntranslated('untranslated-check')),
-    base('filter-postrouting-pre-snat', 'filter', 'postrouting', 99, learn),
     base(
       'nat-postrouting',
       'nat',
@@ -169,7 +154,7 @@ function filterChains(state: NodeState, family: Family): readonly Chain[] {
       ),
     ),
     chain('untranslated-check', rule(jump('service-endpoints-check')), rule(jump('cluster-ips-check'))),
-    chain('learn-affinity', ...learnAffinityRules(family)),
+    chain(learnAffinity, ...learnAffinityRules(family)),
   ];
 }
 

@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import type { Chain } from '../../ruleset/nftables/ruleset.ts';
-import { learningChain, parseLearningChainName } from './affinity.ts';
+import { learningChain, learningHook, parseLearningChainName } from './affinity.ts';
 import { balancingChain, balancingNumber, parseBalancingChainName } from './balancing.ts';
 import { balancingMap } from './names.ts';
 
@@ -8,6 +8,7 @@ import { balancingMap } from './names.ts';
 export function chainOnDemand(family: Family, name: string): Chain | undefined {
   const balancing = parseBalancingChainName(name);
   if (balancing !== undefined) return balancingChain(family, balancing);
+  if (name === learningHook.name) return learningHook;
   const learning = parseLearningChainName(name);
   return learning && learningChain(family, learning.protocol, learning.timeoutSeconds);
 }

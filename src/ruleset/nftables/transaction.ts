@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import type { Rule } from './expression.ts';
-import type { BaseChain, SetDeclaration } from './ruleset.ts';
+import type { BaseChain, Chain, SetDeclaration } from './ruleset.ts';
 
 /** One thing that a transaction does, in nft's words. An element is one key; printers gather neighbours of one set into one nft command. */
 export type Command =
@@ -31,6 +31,11 @@ export interface ElementCommand {
   readonly set: SetDeclaration;
   readonly key: string;
   readonly value: string;
+}
+
+/** The command that makes a chain, without its rules. */
+export function addChain(family: Family, { name, base }: Chain): Command {
+  return { kind: 'chain', verb: 'add', family, name, ...(base === undefined ? {} : { base }) };
 }
 
 /** Tells elements apart: `ip hairpin-connections 10.244.1.5 . 10.244.1.5`. */
