@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { compile, slotsOfRuleset } from '../src/compile/nftables/compile.ts';
 import { describeTransaction } from '../src/compile/nftables/describe.ts';
-import { indexOwners } from '../src/compile/nftables/owners.ts';
+import type { OwnerOf } from '../src/compile/nftables/owners.ts';
 import { MemoryIpvsKernel } from '../src/kernel/memory-ipvs.ts';
 import { planTransaction } from '../src/reconcile/plan-transactions.ts';
 import { recordOf, ServersKeeper } from '../src/reconcile/servers.ts';
@@ -55,11 +55,12 @@ async function nftGoldens(name: string, skeleton: Ruleset): Promise<ReadonlyMap<
   const goldens = new Map<string, string>();
   let actual: Ruleset = name === wholeFixture ? {} : skeleton;
   for (const [i, state] of states.entries()) {
-    const desired = compile(state, slotsOfRuleset(actual)).ruleset;
-    const transaction = planTransaction(desired, actual);
+    const compiled = compile(state, slotsOfRuleset(actual));
+    const transaction = planTransaction(compiled.ruleset, actual);
     goldens.set(`${i + 1}.nft`, printTransaction(transaction));
     if (i > 0) {
-      const ownerOf = indexOwners(state.servicePorts, states[i - 1]?.servicePorts ?? []);
+      const before = compile(states[i - 1] ?? state);
+      const ownerOf: OwnerOf = (...element) => compiled.ownerOf(...element) ?? before.ownerOf(...element);
       const words = describeTransaction(transaction, ownerOf).map(({ heading, lines }) =>
         [heading, ...lines.map((line) => `  ${line}`)].join('\n'),
       );

@@ -1,7 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile } from '../../src/compile/nftables/compile.ts';
-import { indexOwners } from '../../src/compile/nftables/owners.ts';
 import { applyTransaction } from '../../src/reconcile/apply-transaction.ts';
 import { planTransaction } from '../../src/reconcile/plan-transactions.ts';
 import { readManifests } from '../../src/source/manifests.ts';
@@ -63,11 +62,11 @@ async function loadInParts(state: string): Promise<Readonly<Record<string, numbe
   const { objects } = await readManifests([state]);
   const built = buildProxyState(objects, stateOptions);
   const reading = lap();
-  const { ruleset } = compile(built.state);
+  const { ruleset, ownerOf } = compile(built.state);
   const compiling = lap();
   const transaction = planTransaction(ruleset, {});
   const diffing = lap();
-  const { setAside } = await applyTransaction(kernel, transaction, indexOwners(built.state.servicePorts));
+  const { setAside } = await applyTransaction(kernel, transaction, ownerOf);
   const applying = lap();
   if (setAside.length > 0) throw new Error('the kernel refused something');
   return {

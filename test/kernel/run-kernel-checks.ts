@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { proxyStates } from '../arbitraries.ts';
 import { compile, slotsOfRuleset } from '../../src/compile/nftables/compile.ts';
-import { indexOwners } from '../../src/compile/nftables/owners.ts';
 import { KernelError } from '../../src/kernel/kernel.ts';
 import { NftKernel } from '../../src/kernel/nft.ts';
 import type { ProxyState } from '../../src/model/proxy-state.ts';
@@ -91,7 +90,7 @@ await check('what the kernel refuses is set aside, and the rest is programmed', 
   if (victim === undefined) return 'the fixture has no service';
   await nft(['add', 'element', 'ip', 'vipmap', 'service-ips', `{ ${victim[0]} : 0:9 }`]);
   const elements = { commands: transaction.commands.filter(({ kind }) => kind === 'element') };
-  const { setAside } = await applyTransaction(kernel, elements, indexOwners(rich.servicePorts));
+  const { setAside } = await applyTransaction(kernel, elements, compiled.ownerOf);
   if (setAside.length !== 1 || setAside[0]?.owner === undefined)
     return `set aside: ${JSON.stringify(setAside.map(({ owner }) => owner))}`;
   // The next run starts from what the kernel holds and mends it.

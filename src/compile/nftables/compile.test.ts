@@ -5,7 +5,6 @@ import type { Port } from '../../net/port.ts';
 import { planTransaction } from '../../reconcile/plan-transactions.ts';
 import { compile } from './compile.ts';
 import { describeTransaction } from './describe.ts';
-import { indexOwners } from './owners.ts';
 
 function service(n: number, endpoints: readonly number[]): ServicePort {
   return {
@@ -100,10 +99,7 @@ describe('a transaction in words', () => {
   it('says what changes, by service', () => {
     const before = state([service(1, [1, 2])]);
     const after = state([service(1, [1]), service(2, [])]);
-    const described = describeTransaction(
-      { commands: commandsBetween(before, after) },
-      indexOwners(after.servicePorts),
-    );
+    const described = describeTransaction({ commands: commandsBetween(before, after) }, compile(after).ownerOf);
     expect(described).toEqual([
       { heading: 'table ip vipmap', lines: ['+ chain cluster-tcp-1', '+ 1:1 stands for chain cluster-tcp-1'] },
       {
