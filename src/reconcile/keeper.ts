@@ -277,7 +277,7 @@ export class Keeper {
     const planned = (await this.#servers?.planWhole(live, record))?.steps ?? [];
     live.takeChanges();
     const { commands } = planTransaction(live.ruleset, actual);
-    const wanted = commands.filter((command) => !this.#isSetAside(command));
+    const wanted = this.#setAside.size === 0 ? commands : commands.filter((command) => !this.#isSetAside(command));
     const [before, after] = splitAround({ commands: wanted }, planned.length > 0, live.node.ipvs !== undefined);
     const setAside = [...(await this.#apply(before))];
     const steps = planned.filter((step) => !this.#isStepSetAside(step));
@@ -309,7 +309,7 @@ export class Keeper {
   readonly #ownerOf: LiveRuleset['ownerOf'] = (family, set, key) => this.#live?.ownerOf(family, set, key);
 
   #isSetAside(command: Command): boolean {
-    if (this.#setAside.size === 0 || command.kind !== 'element') return false;
+    if (command.kind !== 'element') return false;
     return this.#setAside.has(this.#ownerOf(command.family, command.set.name, command.key) ?? elementId(command));
   }
 

@@ -24,12 +24,17 @@ export function chunkTransaction(transaction: Transaction, size = chunkSize): re
     return commands.length === 0 ? [] : [transaction];
   // Declarations of both tables go first and alone: chains must exist before elements lead to them, and elements without declarations
   // can take the short way into the kernel.
-  const isElement = (command: Command) => command.kind === 'element';
-  const structure = commands.filter((command) => !isElement(command));
-  const elements = commands.filter(isElement);
-  const chunks: Transaction[] = structure.length === 0 ? [] : [{ commands: structure }];
-  for (let i = 0; i < elements.length; i += size) chunks.push({ commands: elements.slice(i, i + size) });
-  return chunks;
+  const structure: Command[] = [];
+  const chunks: Command[][] = [structure];
+  let chunk = structure;
+  for (const command of commands) {
+    if (command.kind !== 'element') structure.push(command);
+    else {
+      if (chunk === structure || chunk.length === size) chunks.push((chunk = []));
+      chunk.push(command);
+    }
+  }
+  return chunks.filter(({ length }) => length > 0).map((each) => ({ commands: each }));
 }
 
 /**
