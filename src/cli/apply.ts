@@ -3,29 +3,38 @@ import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
 import { readRuleset } from '../reconcile/read-ruleset.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
-import { addInputOptions, addKernelOptions, type InputOptions, openKernel, readInputs } from './inputs.ts';
-import { openWriters } from './open-kernel.ts';
+import {
+  addInputOptions,
+  addKernelOptions,
+  type InputOptions,
+  kernelWriterOption,
+  openKernel,
+  readInputs,
+} from './inputs.ts';
+import { type KernelWriter, openWriters } from './open-kernel.ts';
 import { openLeftovers, openServers } from './open-servers.ts';
 import { printDescriptions, reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { createReporter, plural, writeData } from './terminal.ts';
 
 export function addApplyCommand(program: Command): void {
   addKernelOptions(addInputOptions(program.command('apply')))
+    .addOption(kernelWriterOption())
     .description('make this kernel do what a state asks for, once; what is right already stays untouched')
     .addHelpText(
       'after',
       '\nExample:\n  sudo vipmap apply --state cluster.yaml --node worker-1 --config /var/lib/kube-proxy/config.conf',
     )
-    .action(async (options: InputOptions) => {
+    .action(async (options: InputOptions & { readonly kernelWriter: KernelWriter }) => {
       const start = performance.now();
       const nft = await openKernel(options);
-      const { kernel } = openWriters(nft, 'auto', createReporter(options.logFormat));
+      const { kernel } = openWriters(nft, options.kernelWriter, createReporter(options.logFormat));
       // Beside the reading of the state; its failure is told when it is needed.
       const actual = readRuleset(kernel);
       actual.catch(() => undefined);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
       const times: string[] = [];
-      const serversOptions = { settings, ipvs, ipvsadm: options.ipvsadm, reporter };
+      const { ipvsadm, kernelWriter } = options;
+      const serversOptions = { settings, ipvs, ipvsadm, kernelWriter, reporter };
       const result = await reconcile(kernel, state, {
         actual,
         servers: settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined,

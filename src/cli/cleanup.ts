@@ -91,7 +91,7 @@ async function removeOwn(options: CleanupOptions, reporter: Reporter): Promise<n
 }
 
 async function removeServers(record: ServersRecord, options: CleanupOptions, reporter: Reporter): Promise<void> {
-  const kernel = await openIpvs({ ipvsadm: options.ipvsadm });
+  const kernel = await openIpvs({ ipvsadm: options.ipvsadm, reporter });
   const steps = planRemoval(await kernel.readVirtualServers(), await kernel.readAddresses(), record);
   const failed = await kernel.apply(steps);
   reportFailedSteps(reporter, failed, () => undefined);

@@ -51,6 +51,13 @@ export function stateOption(): Option {
   ).argParser(collect);
 }
 
+export function kernelWriterOption(): Option {
+  const ways = 'netlink, nft (and ipvsadm), or netlink where it can be used';
+  return new Option('--kernel-writer <way>', `how elements and virtual servers are written: ${ways}`)
+    .choices(['auto', 'netlink', 'nft'])
+    .default('auto');
+}
+
 export function addNodeOptions(command: Command): Command {
   return command
     .option('--node <name>', "the node to compile for (default: the state's only node, else this host's name)")

@@ -1,28 +1,38 @@
 import { printOutcome } from '../kernel/conntrack-sysctls.ts';
 import { applyIpvsSysctls } from '../kernel/ipvs-sysctls.ts';
-import { printTimeouts } from '../kernel/ipvs-timeouts.ts';
-import { IpvsadmKernel } from '../kernel/ipvsadm.ts';
+import { HostIpvs, type HostIpvsOptions } from '../kernel/host-ipvs.ts';
+import type { ServersAccess } from '../kernel/ipvs-kernel.ts';
+import { ensureTimeouts, printTimeouts } from '../kernel/ipvs-timeouts.ts';
+import { IpvsadmServers } from '../kernel/ipvsadm.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { loadIpvs } from '../kernel/load-ipvs.ts';
+import { NetlinkServers } from '../kernel/netlink/ipvs-servers.ts';
 import { ServersKeeper } from '../reconcile/servers.ts';
 import type { Settings } from '../source/config.ts';
 import type { DaemonSettings } from '../source/daemon-settings.ts';
 import { reportSysctls } from './init-only.ts';
+import type { KernelWriter } from './open-kernel.ts';
 import type { Reporter } from './terminal.ts';
 
-export interface ServersOptions {
-  readonly settings: Pick<Settings, 'ipvsScheduler'>;
-  readonly ipvs: DaemonSettings['ipvs'];
-  /** The ipvsadm program; default `$VIPMAP_IPVSADM`, else `ipvsadm`. */
+export interface IpvsOptions {
+  /** Default auto. */
+  readonly kernelWriter?: KernelWriter;
+  /** The ipvsadm program, where it is needed; default `$VIPMAP_IPVSADM`, else `ipvsadm`. */
   readonly ipvsadm?: string | undefined;
   readonly reporter: Reporter;
+  /** Steps for virtual servers were carried out. */
+  readonly onApplied?: HostIpvsOptions['onApplied'];
+}
+
+export interface ServersOptions extends IpvsOptions {
+  readonly settings: Pick<Settings, 'ipvsScheduler'>;
+  readonly ipvs: DaemonSettings['ipvs'];
 }
 
 /** IPVS, made ready for mode ipvs: modules, sysctls and timeouts. Throws a KernelError where there is none. */
 export async function openServers(options: ServersOptions): Promise<ServersKeeper> {
   const { settings, ipvs, reporter } = options;
-  await loadIpvs([settings.ipvsScheduler.name]);
-  const kernel = await openIpvs(options);
+  const kernel = await openIpvs(options, [settings.ipvsScheduler.name]);
   const { outcomes } = await applyIpvsSysctls({ isStrictArp: ipvs.strictArp });
   reportSysctls(outcomes, reporter);
   for (const outcome of outcomes) {
@@ -34,7 +44,7 @@ export async function openServers(options: ServersOptions): Promise<ServersKeepe
   }
   const { tcpTimeoutMs: tcpMs, tcpFinTimeoutMs: tcpFinMs, udpTimeoutMs: udpMs } = ipvs;
   if (tcpMs + tcpFinMs + udpMs > 0)
-    reporter.info(printTimeouts(await kernel.ensureTimeouts({ tcpMs, tcpFinMs, udpMs })));
+    reporter.info(printTimeouts(await ensureTimeouts(kernel.servers, { tcpMs, tcpFinMs, udpMs })));
   return keeperOf(kernel, ipvs);
 }
 
@@ -54,10 +64,27 @@ export async function openLeftovers(options: Omit<ServersOptions, 'settings'>): 
   }
 }
 
-export function openIpvs({ ipvsadm }: Pick<ServersOptions, 'ipvsadm'>): Promise<IpvsadmKernel> {
-  return IpvsadmKernel.open({ ipvsadm: ipvsadm ?? (process.env['VIPMAP_IPVSADM'] || 'ipvsadm') });
+/** IPVS by netlink, or by ipvsadm where that is asked for or the other cannot be had. Loads modules, with those of the schedulers. */
+export async function openIpvs(options: IpvsOptions, schedulers: readonly string[] = []): Promise<HostIpvs> {
+  await loadIpvs(schedulers);
+  const servers = await openAccess(options);
+  return HostIpvs.open(servers, { onApplied: options.onApplied });
 }
 
-function keeperOf(kernel: IpvsadmKernel, { terminationLimitMs }: DaemonSettings['ipvs']): ServersKeeper {
+async function openAccess({ kernelWriter = 'auto', ipvsadm, reporter }: IpvsOptions): Promise<ServersAccess> {
+  if (kernelWriter !== 'nft') {
+    try {
+      return await NetlinkServers.open();
+    } catch (error) {
+      // In a user namespace older kernels let nobody in this way, but by the socket option that ipvsadm has beside it.
+      const isOtherWay = error instanceof KernelError && ['missing', 'not-permitted'].includes(error.failure);
+      if (!isOtherWay || kernelWriter === 'netlink') throw error;
+      reporter.warn(`virtual servers are written by ipvsadm, which is slower: ${error.message}`);
+    }
+  }
+  return IpvsadmServers.open({ ipvsadm: ipvsadm ?? (process.env['VIPMAP_IPVSADM'] || 'ipvsadm') });
+}
+
+function keeperOf(kernel: HostIpvs, { terminationLimitMs }: DaemonSettings['ipvs']): ServersKeeper {
   return new ServersKeeper({ kernel, terminationLimitMs, clock: () => performance.now() });
 }

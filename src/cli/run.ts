@@ -8,7 +8,7 @@ import { meaninglessFields } from '../source/daemon-settings-meaningless.ts';
 import { ownFlags, parseProxyFlags, proxyFlags, requestedMode } from '../source/proxy-flags.ts';
 import { runCleanup } from './cleanup.ts';
 import { runInitOnly } from './init-only.ts';
-import { addKernelOptions, parseAddresses, stateOption } from './inputs.ts';
+import { addKernelOptions, kernelWriterOption, parseAddresses, stateOption } from './inputs.ts';
 import type { KernelWriter } from './open-kernel.ts';
 import type { Resolved } from './serve.ts';
 import { createReporter, type LogFormat, UsageError } from './terminal.ts';
@@ -36,11 +36,7 @@ export function addRunCommand(program: Command): void {
       '--node-addresses <ips>',
       "the addresses of the node's interfaces, by commas (default: the kernel is asked)",
     )
-    .addOption(
-      new Option('--kernel-writer <way>', 'how elements are written: netlink, nft, or netlink where it can be used')
-        .choices(['auto', 'netlink', 'nft'])
-        .default('auto'),
-    )
+    .addOption(kernelWriterOption())
     .option(
       '--audit-period <seconds>',
       'how often the kernel is compared as a whole; 0: only when it was changed',

@@ -18,7 +18,7 @@ import { clusterSource, fileSource } from './agent-source.ts';
 import { tuneConntrack } from './init-only.ts';
 import { preferLittleMemory, setOomScore } from './memory.ts';
 import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
-import { openLeftovers, openServers } from './open-servers.ts';
+import { openLeftovers, openServers, type ServersOptions } from './open-servers.ts';
 import type { Reporter } from './terminal.ts';
 import { version } from './version.ts';
 
@@ -63,7 +63,14 @@ export async function serve(options: ServeOptions, { settings, daemon, reporter 
   for (const family of families) health.updated(family);
   const events = apiServer && new EventRecorder(apiServer, nodeName, (message) => reporter.warn(message));
   await startServers(settings, daemon, metrics, health, reporter);
-  const serversOptions = { settings, ipvs: daemon.ipvs, ipvsadm: options.ipvsadm, reporter };
+  const serversOptions: ServersOptions = {
+    settings,
+    ipvs: daemon.ipvs,
+    ipvsadm: options.ipvsadm,
+    kernelWriter: options.kernelWriter,
+    reporter,
+    onApplied: (...args) => metrics.ipvsApplied(...args),
+  };
   const servers = settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined;
 
   const agent = new Agent({

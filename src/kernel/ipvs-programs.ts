@@ -9,6 +9,9 @@ export interface Program {
   readonly timeoutMs: number;
 }
 
+/** After how long a run counts as hung: enough for 20,000 services on a slow machine. */
+export const programTimeoutMs = 300_000;
+
 export const ipvsadmRemedy =
   'install it (Debian: apt-get install ipvsadm), or name the program by --ipvsadm or VIPMAP_IPVSADM';
 export const ipRemedy = 'install iproute2 (Debian: apt-get install iproute2)';

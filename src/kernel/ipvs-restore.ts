@@ -85,7 +85,7 @@ async function restore(program: Program, steps: readonly IpvsStep[]) {
 }
 
 export function refused(step: IpvsStep, words: string): FailedStep {
-  const reason = words === '' ? 'ipvsadm gave no reason' : words;
+  const reason = words === '' ? 'no reason was given' : words;
   const details = { command: printStep(step), stderr: words };
   return { step, error: new KernelError('refused', explainRefusal(step, reason), details) };
 }

@@ -1,5 +1,4 @@
-import { detailsOf, type Program, runChecked } from './ipvs-programs.ts';
-import { KernelError } from './kernel.ts';
+import type { ServersAccess, TimeoutSeconds } from './ipvs-kernel.ts';
 
 /** How long IPVS keeps idle connections; 0 leaves the kernel's as it is. */
 export interface IpvsTimeouts {
@@ -9,41 +8,26 @@ export interface IpvsTimeouts {
   readonly udpMs: number;
 }
 
-/** Seconds: of established TCP, after a FIN, of UDP. `[900, 120, 300]` is the kernel's default. */
-type Seconds = readonly [tcp: number, tcpFin: number, udp: number];
-
 export interface TimeoutsOutcome {
-  readonly found: Seconds;
+  readonly found: TimeoutSeconds;
   /** Equal to `found` where nothing had to be changed. */
-  readonly now: Seconds;
+  readonly now: TimeoutSeconds;
 }
 
 /** Brings them there; writes only if one differs. Throws a KernelError. */
-export async function ensureTimeouts(program: Program, timeouts: IpvsTimeouts): Promise<TimeoutsOutcome> {
-  const found = await readTimeouts(program);
+export async function ensureTimeouts(servers: ServersAccess, timeouts: IpvsTimeouts): Promise<TimeoutsOutcome> {
+  const found = await servers.readTimeouts();
   const [tcp, tcpFin, udp] = found;
-  const now: Seconds = [
+  const now: TimeoutSeconds = [
     toSeconds(timeouts.tcpMs, tcp),
     toSeconds(timeouts.tcpFinMs, tcpFin),
     toSeconds(timeouts.udpMs, udp),
   ];
-  if (now.some((value, i) => value !== found[i])) await runChecked(program, ['--set', ...now.map(String)]);
+  if (now.some((value, i) => value !== found[i])) await servers.writeTimeouts(now);
   return { found, now };
 }
 
-async function readTimeouts(program: Program): Promise<Seconds> {
-  const result = await runChecked(program, ['-L', '--timeout']);
-  const [, tcp, tcpFin, udp] = /: (\d+) (\d+) (\d+)\s*$/.exec(result.stdout) ?? [];
-  if (udp !== undefined) return [Number(tcp), Number(tcpFin), Number(udp)];
-  const found = JSON.stringify(result.stdout.slice(0, 80));
-  throw new KernelError(
-    'refused',
-    `"${program.path} -L --timeout" prints ${found}, in which no timeouts are found`,
-    detailsOf(`${program.path} -L --timeout`, result),
-  );
-}
-
-/** Whole seconds, as kube-proxy cuts them; but never 0, which ipvsadm takes for "as it is". */
+/** Whole seconds, as kube-proxy cuts them; but never 0, which the kernel takes for "as it is". */
 function toSeconds(ms: number, found: number): number {
   return ms > 0 ? Math.max(1, Math.floor(ms / 1000)) : found;
 }

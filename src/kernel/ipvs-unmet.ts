@@ -5,11 +5,14 @@ import type { KernelVirtualServer } from './ipvs-kernel.ts';
 
 type Servers = ReadonlyMap<string, KernelVirtualServer>;
 
-/**
- * Those of the steps, in their order, that did not come to what they ask for, by what the kernel has after them. Of several steps for the
- * same thing the last one counts.
- */
+/** Those of the steps, in their order, that did not come to what they ask for, by what the kernel has after them. */
 export function unmetSteps(steps: readonly IpvsStep[], actual: Servers): readonly IpvsStep[] {
+  const counted = countedSteps(steps);
+  return steps.filter((step) => counted.has(step) && !isMet(step, actual));
+}
+
+/** Of several steps for the same thing the last one counts. */
+export function countedSteps(steps: readonly IpvsStep[]): ReadonlySet<IpvsStep> {
   const last = new Map<string, { step?: IpvsStep; readonly realServers: Map<string, IpvsStep> }>();
   for (const step of steps) {
     const key = virtualServerKey(step.server);
@@ -27,7 +30,7 @@ export function unmetSteps(steps: readonly IpvsStep[], actual: Servers): readonl
     if (step !== undefined) counted.add(step);
     for (const each of realServers.values()) counted.add(each);
   }
-  return steps.filter((step) => counted.has(step) && !isMet(step, actual));
+  return counted;
 }
 
 function isMet(step: IpvsStep, actual: Servers): boolean {

@@ -12,7 +12,7 @@ export interface LoadOptions {
 /**
  * Loads the modules of IPVS, dummy interfaces and these schedulers (`rr`: ip_vs_rr) where they are not there yet. False if the kernel has
  * no IPVS after it. Never throws: a module can be built in, and the kernel loads most by itself when they are first asked for, even
- * for a container that has neither modprobe nor the modules. What is missing in the end, IpvsadmKernel names.
+ * for a container that has neither modprobe nor the modules. What is missing in the end is named by what opens IPVS.
  */
 export async function loadIpvs(schedulers: readonly string[], options: LoadOptions = {}): Promise<boolean> {
   const { modprobe = 'modprobe', root = '/' } = options;

@@ -4,7 +4,7 @@ import { applyStep } from '../ruleset/ipvs/apply-steps.ts';
 import type { Step } from '../ruleset/ipvs/plan.ts';
 import { type IpvsStep, isIpvsStep, nameStep, printStep } from '../ruleset/ipvs/print-step.ts';
 import { interfaceName, realServerKey, type VirtualServer, virtualServerKey } from '../ruleset/ipvs/virtual-server.ts';
-import type { FailedStep, InterfaceAddresses, IpvsKernel, KernelVirtualServer } from './ipvs-kernel.ts';
+import type { Connections, FailedStep, InterfaceAddresses, IpvsKernel, KernelVirtualServer } from './ipvs-kernel.ts';
 import { refused } from './ipvs-restore.ts';
 import { unacceptable } from './ipvs-unmet.ts';
 import { KernelError } from './kernel.ts';
@@ -58,7 +58,7 @@ export class MemoryIpvsKernel implements IpvsKernel {
   }
 
   /** Only of real servers that are there, as a real kernel has it. */
-  readConnections(): Promise<ReadonlyMap<string, ReadonlyMap<string, number>>> {
+  readConnections(): Promise<Connections> {
     const found = new Map<string, ReadonlyMap<string, number>>();
     for (const [key, counts] of this.connections) {
       const realServers = this.servers.get(key)?.realServers;

@@ -117,6 +117,8 @@ describe('metrics', () => {
     metrics.foreignChangeSeen();
     metrics.setAsideServices(1);
     metrics.transactionApplied('netlink', 0.0002);
+    metrics.ipvsSteps(5, 2);
+    metrics.ipvsApplied('ipvsadm', 0.2);
     metrics.services(5);
     metrics.endpoints(10);
     metrics.elements('ip6', 40);
@@ -130,6 +132,8 @@ describe('metrics', () => {
       'vipmap_set_aside_services 1',
       'vipmap_transactions_total{writer="netlink"} 1',
       'vipmap_transaction_duration_seconds_sum{writer="netlink"} 0.0002',
+      'vipmap_ipvs_steps_total{result="done"} 3',
+      'vipmap_ipvs_duration_seconds_sum{writer="ipvsadm"} 0.2',
       'vipmap_services 5',
       'vipmap_endpoints 10',
       'vipmap_elements{family="IPv6"} 40',

@@ -6,6 +6,8 @@ export type AuditResult = 'ok' | 'mended' | 'failed';
 
 /** What writes to the kernel: the program nft, or our own netlink messages. */
 export type Writer = 'nft' | 'netlink';
+/** What writes virtual servers. */
+export type ServersWriter = 'ipvsadm' | 'netlink';
 
 /** Metrics that kube-proxy has no name for. Durations are in seconds. */
 export interface VipmapMetrics {
@@ -18,6 +20,8 @@ export interface VipmapMetrics {
   setAsideServices(count: number): void;
   /** Mode ipvs: changes to virtual servers and addresses that were tried, and how many of them failed. */
   ipvsSteps(tried: number, failed: number): void;
+  /** Mode ipvs: changes to virtual servers were carried out, together. */
+  ipvsApplied(writer: ServersWriter, durationSeconds: number): void;
   transactionApplied(writer: Writer, durationSeconds: number): void;
   /** What is programmed now. */
   services(count: number): void;
@@ -50,22 +54,12 @@ export function createVipmapMetrics(registry: Registry, version: string): Vipmap
     labelNames: ['kind', 'reason'] as const,
     registers,
   });
-  const ipvsSteps = new Counter({
-    name: 'vipmap_ipvs_steps_total',
-    help: 'Changes to virtual servers of IPVS and to their addresses',
-    labelNames: ['result'] as const,
-    registers,
-  });
-  for (const result of ['done', 'failed']) ipvsSteps.inc({ result }, 0);
   registerBuildInfo(registry, version);
   return {
     ...auditMetrics(registry),
     ...transactionMetrics(registry),
+    ...ipvsMetrics(registry),
     setAsideServices: (count) => setAside.set(count),
-    ipvsSteps: (tried, failed) => {
-      ipvsSteps.inc({ result: 'done' }, tried - failed);
-      ipvsSteps.inc({ result: 'failed' }, failed);
-    },
     services: (count) => services.set(count),
     endpoints: (count) => endpoints.set(count),
     elements: (family, count) => elements.set({ family: familyName[family] }, count),
@@ -112,6 +106,34 @@ function auditMetrics(registry: Registry): Pick<VipmapMetrics, 'audited' | 'audi
   };
 }
 
+// A single change by netlink takes well under a millisecond, a first load by a program seconds.
+const writeBuckets = exponentialBuckets(0.000125, 2, 18);
+
+function ipvsMetrics(registry: Registry): Pick<VipmapMetrics, 'ipvsSteps' | 'ipvsApplied'> {
+  const registers = [registry];
+  const steps = new Counter({
+    name: 'vipmap_ipvs_steps_total',
+    help: 'Changes to virtual servers of IPVS and to their addresses',
+    labelNames: ['result'] as const,
+    registers,
+  });
+  for (const result of ['done', 'failed']) steps.inc({ result }, 0);
+  const duration = new Histogram({
+    name: 'vipmap_ipvs_duration_seconds',
+    help: 'Time that changes to virtual servers took, together',
+    buckets: writeBuckets,
+    labelNames: ['writer'] as const,
+    registers,
+  });
+  return {
+    ipvsSteps(tried, failed) {
+      steps.inc({ result: 'done' }, tried - failed);
+      steps.inc({ result: 'failed' }, failed);
+    },
+    ipvsApplied: (writer, durationSeconds) => duration.observe({ writer }, durationSeconds),
+  };
+}
+
 function transactionMetrics(registry: Registry): Pick<VipmapMetrics, 'transactionApplied'> {
   const options = { labelNames: ['writer'] as const, registers: [registry] };
   const total = new Counter({
@@ -123,8 +145,7 @@ function transactionMetrics(registry: Registry): Pick<VipmapMetrics, 'transactio
   const duration = new Histogram({
     name: 'vipmap_transaction_duration_seconds',
     help: 'Time that a transaction took',
-    // A single element by netlink takes well under a millisecond, a first load by nft seconds.
-    buckets: exponentialBuckets(0.000125, 2, 18),
+    buckets: writeBuckets,
     ...options,
   });
   return {

@@ -217,7 +217,7 @@ export class ServersKeeper {
     this.#waitingSince.clear();
     if (!hasLeaving) return () => false;
     const { kernel, terminationLimitMs, clock } = this.#options;
-    const connections = await kernel.readConnections();
+    const connections = await kernel.readConnections(this.#leaving);
     const now = clock();
     return (server, realServer) => {
       const id = `${server} ${realServer}`;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Ip } from '../../src/net/ip.ts';
 import type { Port } from '../../src/net/port.ts';
 import type { Protocol } from '../../src/net/protocol.ts';
-import type { FailedStep } from '../../src/kernel/ipvs-kernel.ts';
+import type { FailedStep, KernelVirtualServer } from '../../src/kernel/ipvs-kernel.ts';
 import type { Step } from '../../src/ruleset/ipvs/plan.ts';
 import { printStep } from '../../src/ruleset/ipvs/print-step.ts';
 import type { RealServer, Scheduling, VirtualServerId } from '../../src/ruleset/ipvs/virtual-server.ts';
@@ -38,6 +38,12 @@ export const theInterface = (verb: 'add' | 'delete'): Step => ({ kind: 'interfac
 export const ipvsadm = (args: readonly string[], input = '') => runProgram('ipvsadm', args, input);
 export const ip = (...args: readonly string[]) => runProgram('ip', args);
 export const saved = async () => (await ipvsadm(['--save', '-n'])).stdout;
+
+/** In any order. */
+export const lines = (text: string) => text.split('\n').sort().join('\n');
+export const sorted = (servers: ReadonlyMap<string, KernelVirtualServer>) =>
+  byKey([...servers].map(([key, server]) => [key, { ...server, realServers: byKey(server.realServers) }]));
+const byKey = <T>(all: Iterable<readonly [string, T]>) => new Map([...all].sort(([a], [b]) => (a < b ? -1 : 1)));
 
 export const messages = (failed: readonly FailedStep[]) =>
   failed.map(({ step, error }) => `${printStep(step)}: ${error.message}`).join('\n');

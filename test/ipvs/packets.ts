@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:net';
-import type { IpvsadmKernel } from '../../src/kernel/ipvsadm.ts';
+import type { IpvsKernel, ServersAccess } from '../../src/kernel/ipvs-kernel.ts';
+import { virtualServerKey } from '../../src/ruleset/ipvs/virtual-server.ts';
 import { runProgram } from '../kernel/vipmap.ts';
 import {
   address,
@@ -20,7 +21,7 @@ const addresses = [
 ] as const;
 
 /** Clients in a namespace of their own, whose packets to services' addresses come in by a link. */
-export async function checkPackets(kernel: IpvsadmKernel): Promise<void> {
+export async function checkPackets(kernel: IpvsKernel, otherWay: ServersAccess): Promise<void> {
   for (const command of [
     'netns add client',
     'link add to-client type veth peer name to-node netns client',
@@ -46,13 +47,15 @@ export async function checkPackets(kernel: IpvsadmKernel): Promise<void> {
         realServer('add', id(vip), real(host)),
       ]);
       const answer = await connect(vip, 80);
-      const connections = await kernel.readConnections();
+      const key = virtualServerKey(id(vip));
+      const connections = [await kernel.readConnections([key]), await otherWay.readConnections([key])];
+      const wanted = new Map([[key, new Map([[`${host} . 8080`, 1]])]]);
       await kernel.apply([address('delete', vip)]);
       const without = await connect(vip, 80);
       return (
         expectSame(messages(failed), '') ??
         expectSame(answer, 'hello') ??
-        expectSame(connections, new Map([[`${vip} . tcp . 80`, new Map([[`${host} . 8080`, 1]])]]), 'connections') ??
+        expectSame(connections, [wanted, wanted], 'connections by each way') ??
         expectSame(without, '', 'the answer without the address')
       );
     });

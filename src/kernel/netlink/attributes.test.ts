@@ -3,22 +3,25 @@ import { Attributes } from './attributes.ts';
 import { MalformedMessage } from './errors.ts';
 import { AF_INET, attributesOf, MessageWriter, NLM_F_ACK, readAnswer, readMessages } from './message.ts';
 
+type NumberKind = 'u8' | 'u16be' | 'u16le' | 'u32be' | 'u32le';
+
 /** An attribute as a value, for round trips. */
 type Tree =
   | { readonly kind: 'nested'; readonly type: number; readonly parts: readonly Tree[] }
-  | { readonly kind: 'u8' | 'u16be' | 'u32be'; readonly type: number; readonly value: number }
+  | { readonly kind: NumberKind; readonly type: number; readonly value: number }
   | { readonly kind: 'text'; readonly type: number; readonly value: string }
   | { readonly kind: 'bytes'; readonly type: number; readonly value: Uint8Array };
 
 const type = fc.integer({ min: 0, max: 0x3fff });
-const number = (kind: 'u8' | 'u16be' | 'u32be', max: number) =>
-  fc.record({ kind: fc.constant(kind), type, value: fc.nat(max) });
+const number = (kind: NumberKind, max: number) => fc.record({ kind: fc.constant(kind), type, value: fc.nat(max) });
 const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({
   tree: fc.oneof(
     { maxDepth: 3 },
     number('u8', 0xff),
     number('u16be', 0xffff),
+    number('u16le', 0xffff),
     number('u32be', 0xffff_ffff),
+    number('u32le', 0xffff_ffff),
     fc.record({
       kind: fc.constant('text' as const),
       type,

@@ -61,6 +61,9 @@ export class Attributes {
   u16be(): number {
     return this.buffer.readUInt16BE(this.#ofLength(2));
   }
+  u16le(): number {
+    return this.buffer.readUInt16LE(this.#ofLength(2));
+  }
   u32be(): number {
     return this.buffer.readUInt32BE(this.#ofLength(4));
   }

@@ -30,6 +30,8 @@ export class Turns {
 export interface DumpOptions {
   readonly timeoutMs?: number;
   readonly turns?: Turns;
+  /** The answer is so short that handing it over from another thread would cost more than the kernel's work. */
+  readonly isShort?: boolean;
 }
 
 /** How a dump ended. What is `interrupted` was changed meanwhile: things may be missing or come twice. */
@@ -43,13 +45,15 @@ export async function dump(
   transport: NetlinkTransport,
   request: Uint8Array,
   onMessage: (message: Message) => void,
-  { timeoutMs = 10_000, turns = new Turns() }: DumpOptions = {},
+  { timeoutMs = 10_000, turns = new Turns(), isShort = false }: DumpOptions = {},
 ): Promise<DumpEnd> {
   // Both aside: the kernel may walk through a whole table for a part of an answer, some 50 ms for 200,000 connections.
-  await transport.sendAside(request);
+  if (isShort) transport.send(request);
+  else await transport.sendAside(request);
   let end: DumpEnd = 'complete';
   for (;;) {
-    const datagram = (await transport.receiveAside()) ?? (await receiveSoon(transport, timeoutMs));
+    const ready = isShort ? transport.receive() : await transport.receiveAside();
+    const datagram = ready ?? (await receiveSoon(transport, timeoutMs));
     for (const message of readMessages(datagram)) {
       if ((message.flags & NLM_F_DUMP_INTR) !== 0) end = 'interrupted';
       const answer = readAnswer(message);

@@ -26,7 +26,7 @@ export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 
-/** Bytes of a message's header; netfilter's messages have nfgenmsg after it. */
+/** Bytes of a message's header; netfilter's messages have nfgenmsg after it, and generic ones genlmsghdr, which is as long. */
 const headerBytes = 16;
 const netfilterHeaderBytes = 20;
 
@@ -39,7 +39,7 @@ export interface Message {
   readonly sequence: number;
   /** In an event: who caused it. */
   readonly portId: number;
-  /** AF_INET, AF_INET6 ...; 0 where there is none. */
+  /** AF_INET, AF_INET6 ...; 0 where there is none. Of generic netlink: the command. */
   readonly family: number;
   /** The place of the whole message, header first. */
   readonly at: number;
@@ -180,6 +180,14 @@ export class MessageWriter {
   u16be(type: number, value: number): void {
     const at = this.#attribute(type, 2);
     this.#buffer.writeUInt16BE(value, at);
+  }
+  u16le(type: number, value: number): void {
+    const at = this.#attribute(type, 2);
+    this.#buffer.writeUInt16LE(value, at);
+  }
+  u32le(type: number, value: number): void {
+    const at = this.#attribute(type, 4);
+    this.#buffer.writeUInt32LE(value >>> 0, at);
   }
   u32be(type: number, value: number): void {
     const at = this.#attribute(type, 4);

@@ -7,7 +7,6 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-const NETLINK_NETFILTER = 12;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 
@@ -37,7 +36,12 @@ export interface NetlinkTransport {
   close(): void;
 }
 
+/** Numbers of linux/netlink.h. netfilter: nf_tables and conntrack; generic: everything that has no number of its own, e.g. IPVS. */
+const protocolNumbers = { netfilter: 12, generic: 16 } as const;
+
 export interface NetlinkSocketOptions {
+  /** Default netfilter. */
+  readonly protocol?: keyof typeof protocolNumbers;
   /** Multicast groups to join. */
   readonly groups?: readonly number[];
   /** How much one request may hold; less where the process has no CAP_NET_ADMIN over the machine (a user namespace). */
@@ -51,7 +55,7 @@ const defaultBufferBytes = 64 << 20;
 // The kernel gives dumps in datagrams of up to 32 kB (NLMSG_GOODSIZE and netlink_recvmsg), to those who have room for them.
 const datagramBytes = 1 << 17;
 
-/** A netlink socket of the family NETLINK_NETFILTER, in the network namespace of this process: nf_tables and conntrack. */
+/** A netlink socket in the network namespace of this process. */
 export class NetlinkSocket implements NetlinkTransport {
   readonly portId: number;
   readonly #libc: Libc;
@@ -66,8 +70,9 @@ export class NetlinkSocket implements NetlinkTransport {
 
   private constructor(libc: Libc, options: NetlinkSocketOptions) {
     this.#libc = libc;
-    this.#fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    this.#check('socket NETLINK_NETFILTER', this.#fd);
+    const { protocol = 'netfilter' } = options;
+    this.#fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocolNumbers[protocol]);
+    this.#check(`socket ${protocol}`, this.#fd);
     try {
       const address = Buffer.alloc(12);
       address.writeUInt16LE(AF_NETLINK, 0);
@@ -176,7 +181,7 @@ function instruction(code: number, jumpTrue: number, jumpFalse: number, k: numbe
 }
 
 /**
- * The next datagram, waited for. Answers to nf_tables and conntrack requests are there when send returns, so that this normally does
+ * The next datagram, waited for. Answers to requests are there when send returns, so that this normally does
  * not wait at all. Throws a NetlinkError, ETIMEDOUT if nothing comes.
  */
 export async function receiveSoon(transport: NetlinkTransport, timeoutMs: number): Promise<Buffer> {

@@ -40,6 +40,12 @@ export function virtualServerKey({ ip, protocol, port }: VirtualServerId): strin
   return `${ip} . ${protocol} . ${port}`;
 }
 
+/** The virtual server that virtualServerKey gave this name. */
+export function parseVirtualServerKey(key: string): VirtualServerId {
+  const [ip, protocol, port] = key.split(' . ') as [Ip, Protocol, string];
+  return { ip, protocol, port: Number(port) as Port };
+}
+
 /** `10.244.1.5 . 8080`. */
 export function realServerKey({ ip, port }: Pick<RealServer, 'ip' | 'port'>): string {
   return `${ip} . ${port}`;

@@ -6,8 +6,9 @@ import type { Port } from '../net/port.ts';
 import type { Step } from '../ruleset/ipvs/plan.ts';
 import { printStep } from '../ruleset/ipvs/print-step.ts';
 import { reasonsByLine } from './ipvs-addresses.ts';
-import { IpvsadmKernel, type IpvsadmOptions } from './ipvsadm.ts';
-import { printTimeouts } from './ipvs-timeouts.ts';
+import { HostIpvs } from './host-ipvs.ts';
+import { IpvsadmServers } from './ipvsadm.ts';
+import { ensureTimeouts, printTimeouts } from './ipvs-timeouts.ts';
 import { KernelError } from './kernel.ts';
 
 /*
@@ -44,10 +45,16 @@ const link = (kind: string, ...ips: string[]) =>
     { ifname: 'kube-ipvs0', linkinfo: { info_kind: kind }, addr_info: ips.map((local) => ({ local })) },
   ])}'`;
 
-async function open(options: IpvsadmOptions = {}): Promise<IpvsadmKernel> {
+interface Options {
+  readonly ipvsadm?: string;
+  readonly ip?: string;
+  readonly timeoutMs?: number;
+}
+
+async function open(options: Options = {}): Promise<HostIpvs> {
   const ipvsadm = options.ipvsadm ?? (await program('ipvsadm', fakeIpvsadm));
   const ip = options.ip ?? (await program('ip', link('dummy', '10.96.0.1')));
-  return IpvsadmKernel.open({ ...options, ipvsadm, ip });
+  return HostIpvs.open(await IpvsadmServers.open({ ...options, ipvsadm }), { ...options, ip });
 }
 
 const failureOf = (promise: Promise<unknown>) =>
@@ -219,12 +226,19 @@ Command failed -:10
   );
 });
 
+it('never takes what it cannot read for no connections', async () => {
+  const kernel = await open();
+  expect(await failureOf(kernel.readConnections([]))).toContain(
+    'prints "Timeout (tcp tcpfin udp): 900 120 300\\n", in which no connections are found',
+  );
+});
+
 it('reads addresses and timeouts, and writes timeouts only where they differ', async () => {
   const kernel = await open();
   expect(await kernel.readAddresses()).toEqual({ own: new Set(['10.96.0.1']), others: new Set(['127.0.0.1', '::1']) });
-  const same = await kernel.ensureTimeouts({ tcpMs: 900_000, tcpFinMs: 0, udpMs: 0 });
+  const same = await ensureTimeouts(kernel.servers, { tcpMs: 900_000, tcpFinMs: 0, udpMs: 0 });
   expect(await readFile(join(folder, 'runs'), 'utf8')).not.toContain('--set');
-  const other = await kernel.ensureTimeouts({ tcpMs: 0, tcpFinMs: 5_999, udpMs: 1 });
+  const other = await ensureTimeouts(kernel.servers, { tcpMs: 0, tcpFinMs: 5_999, udpMs: 1 });
   expect(await readFile(join(folder, 'runs'), 'utf8')).toContain('ipvsadm --set 900 5 1\n');
   expect([same, other].map(printTimeouts)).toEqual([
     'timeouts of IPVS are 900 s (TCP), 120 s (TCP after a FIN), 300 s (UDP) already',
