@@ -10,7 +10,7 @@ export const ipvs: Question = {
   about:
     'In the virtual machine of the tests, which is emulated: only ratios mean anything. A cold load from a state file, beside ' +
     '`ipvsadm --restore` of the same virtual servers alone; a second one that finds everything there; and one change in a process that ' +
-    'is warm, which is a run of ipvsadm and one of ip.',
+    'is warm. Virtual servers go by netlink, or else by ipvsadm, which is a process each time.',
   quick: [],
   full: ['100x2', '1000x2', '10000x2'],
   run,
