@@ -13,7 +13,7 @@ folder=$(cd "$folder" && pwd)
 # What is asked for by name; apt adds what these depend on.
 packages=(
   nftables   # the rules
-  ipvsadm    # mode ipvs: virtual servers
+  ipvsadm    # mode ipvs: virtual servers where netlink cannot be used, and for people to look; cleanup: kube-proxy's
   iproute2   # mode ipvs: their addresses
   kmod       # mode ipvs: the init container loads the modules that the kernel does not load by itself
   iptables   # cleanup: what kube-proxy left

@@ -52,7 +52,7 @@ export function stateOption(): Option {
 }
 
 export function kernelWriterOption(): Option {
-  const ways = 'netlink, nft (and ipvsadm), or netlink where it can be used';
+  const ways = 'netlink; nft (in mode ipvs nft and ipvsadm); auto: netlink where it can be used';
   return new Option('--kernel-writer <way>', `how elements and virtual servers are written: ${ways}`)
     .choices(['auto', 'netlink', 'nft'])
     .default('auto');
@@ -92,7 +92,10 @@ export function addLogFormat(command: Command): Command {
 export function addKernelOptions(command: Command): Command {
   return command
     .option('--nft <program>', 'the nft program, 1.1.3 or newer (default: $VIPMAP_NFT, else nft)')
-    .option('--ipvsadm <program>', 'mode ipvs: the ipvsadm program (default: $VIPMAP_IPVSADM, else ipvsadm)');
+    .option(
+      '--ipvsadm <program>',
+      'mode ipvs where netlink is not used: the ipvsadm program (default: $VIPMAP_IPVSADM, else ipvsadm)',
+    );
 }
 
 export function openKernel(options: { readonly nft?: string }): Promise<NftKernel> {

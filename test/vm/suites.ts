@@ -58,7 +58,7 @@ export const suites = {
     shares: ({ only }) => [only],
   },
   ipvs: {
-    about: 'what is promised of IPVS through ipvsadm, with real packets',
+    about: 'what is promised of IPVS, by netlink and by ipvsadm, with real packets',
     script: join(tests, 'ipvs', 'run-ipvs-checks.ts'),
     shares: () => [[]],
   },
