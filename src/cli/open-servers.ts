@@ -76,9 +76,9 @@ async function openAccess({ kernelWriter = 'auto', ipvsadm, reporter }: IpvsOpti
     try {
       return await NetlinkServers.open();
     } catch (error) {
-      // In a user namespace older kernels let nobody in this way, but by the socket option that ipvsadm has beside it.
-      const isOtherWay = error instanceof KernelError && ['missing', 'not-permitted'].includes(error.failure);
-      if (!isOtherWay || kernelWriter === 'netlink') throw error;
+      // What else can be wrong, no rights or no IPVS, is wrong for ipvsadm too.
+      const isMissing = error instanceof KernelError && error.failure === 'missing';
+      if (!isMissing || kernelWriter === 'netlink') throw error;
       reporter.warn(`virtual servers are written by ipvsadm, which is slower: ${error.message}`);
     }
   }

@@ -116,6 +116,29 @@ await check('what keeps it from working is named', async () => {
   ]);
 });
 
+await check('netlink is taken where it can be used, ipvsadm where it is asked for or koffi is not there', async () => {
+  const folder = join(import.meta.dirname, '..', '..', 'src', 'cli');
+  const without = `import { registerHooks } from 'node:module'; registerHooks({ resolve(name, context, next) { if (name === 'koffi') throw new Error('not installed'); return next(name, context); } });`;
+  const script = `const { openIpvs } = await import('${folder}/open-servers.ts');
+    const reporter = { warn: (text) => console.log(text) };
+    for (const kernelWriter of ['auto', 'netlink', 'nft'])
+      await openIpvs({ kernelWriter, reporter }).then(
+        ({ servers }) => console.log(kernelWriter + ': ' + servers.name),
+        (error) => console.log(kernelWriter + ': ' + error.message),
+      );`;
+  const node = async (...args: readonly string[]) =>
+    (await runProgram(process.execPath, [...args, '-e', script])).stdout.trim().split('\n');
+  return (
+    expectSame(await node(), ['auto: netlink', 'netlink: netlink', 'nft: ipvsadm']) ??
+    expectSame(await node('--import', `data:text/javascript,${without}`), [
+      'virtual servers are written by ipvsadm, which is slower: netlink cannot be used: koffi cannot be loaded (not installed)',
+      'auto: ipvsadm',
+      'netlink: netlink cannot be used: koffi cannot be loaded (not installed)',
+      'nft: ipvsadm',
+    ])
+  );
+});
+
 await checkServers(kernel);
 await checkServers(await HostIpvs.open(byIpvsadm));
 await checkWays(byIpvsadm, byNetlink);
