@@ -9,8 +9,8 @@ const nodeArgs = ['--node', 'node-1', '--cluster-cidr', podCidr, '--node-address
 /** As a user starts it. */
 export const vipmap = (command: string, ...args: readonly string[]): readonly string[] => [
   process.execPath,
-  // As the image has it.
-  '--max-semi-space-size=2',
+  // The daemon as the image has it, which trades time for memory.
+  ...(command === 'run' ? ['--max-semi-space-size=2'] : []),
   bundle,
   command,
   ...nodeArgs,
