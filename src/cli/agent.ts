@@ -16,7 +16,7 @@ import { printStep } from '../ruleset/ipvs/print-step.ts';
 import type { Node } from '../source/objects.ts';
 import type { Settings } from '../source/settings.ts';
 import type { AgentSource, AgentSourceOptions } from './agent-source.ts';
-import { releaseMemory } from './memory.ts';
+import { holdsMuch, preferLittleMemory, releaseMemory } from './memory.ts';
 import { reportConflicts, reportFailedSteps, reportSetAside } from './report.ts';
 import { plural, type Reporter } from './terminal.ts';
 
@@ -111,6 +111,7 @@ export class Agent {
     const onSynced = () => {
       // The lists have left the most behind that there will be, and what compiling takes comes on top of it.
       releaseMemory();
+      if (!holdsMuch()) preferLittleMemory();
       options.observer.sourceSynced();
       this.#loop.trigger();
     };
@@ -182,7 +183,7 @@ export class Agent {
     this.#reportConflicts();
     observer.synced(result, changes, durationMs, this.keeper);
     if (this.#flows.change(changes.services)) this.#cleanConntrack();
-    if (result.kind === 'full') setImmediate(releaseMemory);
+    if (result.kind === 'full') setImmediate(standBy);
   }
 
   readonly #ownerOf: OwnerOf = (family, set, key) => this.keeper.live?.ownerOf(family, set, key);
@@ -248,4 +249,9 @@ export class Agent {
     }
     if (this.#flows.hasChanged) await this.#cleanOnce();
   }
+}
+
+function standBy(): void {
+  preferLittleMemory();
+  releaseMemory();
 }

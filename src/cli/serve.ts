@@ -16,7 +16,7 @@ import { Agent } from './agent.ts';
 import { observeAgent } from './agent-observer.ts';
 import { clusterSource, fileSource } from './agent-source.ts';
 import { tuneConntrack } from './init-only.ts';
-import { preferLittleMemory, setOomScore } from './memory.ts';
+import { setOomScore } from './memory.ts';
 import { type KernelWriter, openWriters, OwnProcesses, watchKernel } from './open-kernel.ts';
 import { openLeftovers, openServers, type ServersOptions } from './open-servers.ts';
 import type { Reporter } from './terminal.ts';
@@ -42,7 +42,6 @@ export interface ServeOptions {
 
 /** The daemon itself: until a signal ends it. */
 export async function serve(options: ServeOptions, { settings, daemon, reporter }: Resolved): Promise<void> {
-  preferLittleMemory();
   await holdInstance();
   await setOomScore(daemon.oomScoreAdj);
   const processes = new OwnProcesses();
