@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { clusterObjects } from '../generate.ts';
 import { collectRows } from '../measure.ts';
@@ -54,7 +54,7 @@ async function* run({ sizes, runs, say }: Context): AsyncIterable<Row> {
 
 const peak = 'peak, with children';
 
-/** Watches the daemon and its processes called nft, in this network namespace; those are few and short-lived. In kilobytes. */
+/** Watches the daemon, which this process has started, and what it starts itself: nft, for a moment each time. In kilobytes. */
 class Processes {
   /** What the daemon and its children had at once. */
   largestSum = 0;
@@ -67,27 +67,30 @@ class Processes {
 
   #look(): void {
     let sum = 0;
-    for (const name of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      const pid = Number(name);
-      const isChild = readText(`/proc/${pid}/comm`).trim() === 'nft' && namespaceOf(name) === namespaceOf('self');
-      const isDaemon = parentOf(pid) === process.pid;
-      if (!isChild && !isDaemon) continue;
-      sum += kilobytes(pid, 'VmRSS');
-      if (isChild) this.largestChild = Math.max(this.largestChild, kilobytes(pid, 'VmHWM'));
+    for (const daemon of childrenOf(process.pid)) {
+      sum += kilobytes(daemon, 'VmRSS');
+      for (const child of childrenOf(daemon)) {
+        sum += kilobytes(child, 'VmRSS');
+        this.largestChild = Math.max(this.largestChild, kilobytes(child, 'VmHWM'));
+      }
     }
     this.largestSum = Math.max(this.largestSum, sum);
   }
 }
 
-function parentOf(pid: number): number {
-  return Number(/^PPid:\s+(\d+)/m.exec(readText(`/proc/${pid}/status`))?.[1] ?? 0);
+/** A program's loader or wrapper may stand in its place, so names do not tell. A child belongs to the thread that started it. */
+function childrenOf(pid: number): readonly number[] {
+  return threadsOf(pid)
+    .flatMap((thread) => readText(`/proc/${pid}/task/${thread}/children`).split(' '))
+    .filter((text) => text.trim() !== '')
+    .map(Number);
 }
 
-function namespaceOf(pid: string): string {
+function threadsOf(pid: number): readonly string[] {
   try {
-    return readlinkSync(`/proc/${pid}/ns/net`);
+    return readdirSync(`/proc/${pid}/task`);
   } catch {
-    return '';
+    return [];
   }
 }
 

@@ -86,6 +86,16 @@ describe('chunkTransaction', () => {
     expect(chunks.flatMap((chunk) => chunk.commands)).toEqual(commands);
   });
 
+  it('keeps intervals apart from what can take the short way', () => {
+    const block = (key: string): ElementCommand => ({ ...element(key), set: { ...set, flags: ['interval'] } });
+    const before = [block('10.244.0.0/16')];
+    const between = [block('192.0.2.0/24'), block('198.51.100.0/24')];
+    const commands = [...structure, ...before, ...services(2), ...between, ...services(4), block('10.96.0.0/12')];
+    const chunks = chunkTransaction({ commands }, 3);
+    expect(chunks.map((chunk) => chunk.commands.length)).toEqual([3, 2, 2, 3, 1, 1]);
+    expect(chunks.flatMap((chunk) => chunk.commands)).toEqual(commands);
+  });
+
   it('never cuts what takes something away', () => {
     const commands: Command[] = [{ ...element('old'), verb: 'delete' }, ...services(5)];
     expect(chunkTransaction({ commands }, 3)).toEqual([{ commands }]);

@@ -23,14 +23,15 @@ export function chunkTransaction(transaction: Transaction, size = chunkSize): re
   if (commands.length <= Math.min(size, smallSize) || !onlyAdds(transaction))
     return commands.length === 0 ? [] : [transaction];
   // Declarations of both tables go first and alone: chains must exist before elements lead to them, and elements without declarations
-  // can take the short way into the kernel.
+  // can take the short way into the kernel. Intervals cannot: among others they would take all of these the long way.
   const structure: Command[] = [];
   const chunks: Command[][] = [structure];
   let chunk = structure;
   for (const command of commands) {
-    if (command.kind !== 'element') structure.push(command);
+    if (command.kind !== 'element' || (chunk === structure && isOfInterval(command))) structure.push(command);
     else {
-      if (chunk === structure || chunk.length === size) chunks.push((chunk = []));
+      const isAlike = chunk !== structure && isOfInterval(chunk[0]) === isOfInterval(command);
+      if (!isAlike || chunk.length === size) chunks.push((chunk = []));
       chunk.push(command);
     }
   }
@@ -63,6 +64,10 @@ export function splitAround(
     !added.has(elementId(command));
   const [late, early] = partition(commands, isLate);
   return [{ commands: early }, { commands: late }];
+}
+
+function isOfInterval(command: Command | undefined): boolean {
+  return command?.kind === 'element' && command.set.flags.includes('interval');
 }
 
 /** Up to here a transaction is quick as it is. */
