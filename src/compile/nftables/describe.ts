@@ -1,6 +1,6 @@
 import type { Family } from '../../net/ip.ts';
 import { tableName } from '../../ruleset/nftables/ruleset.ts';
-import type { Command, ElementCommand, Transaction } from '../../ruleset/nftables/transaction.ts';
+import { type Command, type ElementCommand, elementId, type Transaction } from '../../ruleset/nftables/transaction.ts';
 import { parseBalancingNumber } from './balancing.ts';
 import { balancingMap, maps, policyLocalNumbers, sets } from './names.ts';
 import { frontendOfElement, type OwnerOf } from './owners.ts';
@@ -80,8 +80,6 @@ function pairChanges(commands: readonly Command[]): ReadonlyMap<string, string> 
   }
   return changed;
 }
-
-const elementId = ({ family, set, key }: ElementCommand) => `${family} ${set.name} ${key}`;
 
 function describeElement(command: ElementCommand, changes: ReadonlyMap<string, string>): string | undefined {
   const { verb, set, key, value } = command;
