@@ -2,7 +2,9 @@
 # Makes the images that a cluster and upstream's tests need, from Debian packages and the binaries of build.sh, as archives in IMAGES.
 #   images.sh            makes what is missing; 40 s
 #   images.sh --check    says what is missing and makes nothing; exit code 1 when something is
-# One root file system (Debian, with the tools that the tests call) is agnhost, glibc-dns-testing, busybox and distroless-iptables.
+# One root file system (Debian, with the tools that the tests call) is agnhost, glibc-dns-testing, busybox and distroless-iptables. It is nginx
+# too, for pods that need only be there: an image that is missing is asked of a registry, and until that fails, which takes minutes where
+# nothing answers, the kubelet does not report the pod's address.
 set -euo pipefail
 # shellcheck source=test/cluster/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -67,7 +69,7 @@ root_files() {
 
 tests=registry.k8s.io/e2e-test-images
 root_files
-archive agnhost "$work/root.tar" '["/agnhost"]' '["pause"]' $tests/agnhost:2.63.0 $tests/agnhost:2.55
+archive agnhost "$work/root.tar" '["/agnhost"]' '["pause"]' $tests/agnhost:2.63.0 $tests/agnhost:2.55 $tests/nginx:1.15-4
 archive tools "$work/root.tar" '[]' '["/bin/bash"]' \
   $tests/glibc-dns-testing:2.0.0 $tests/busybox:1.37.0-1 registry.k8s.io/build-image/distroless-iptables:v0.9.6
 one_file pause agnhost '["/agnhost","pause"]' registry.k8s.io/pause:3.10.1 registry.k8s.io/pause:3.10.2
