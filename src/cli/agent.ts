@@ -9,7 +9,7 @@ import type { Conflict } from '../compile/nftables/claims.ts';
 import type { OwnerOf } from '../compile/nftables/owners.ts';
 import { type AuditResult, Keeper, type SyncResult } from '../reconcile/keeper.ts';
 import type { ServersKeeper } from '../reconcile/servers.ts';
-import { SyncLoop } from '../reconcile/sync-loop.ts';
+import { adoptedUnread, SyncLoop } from '../reconcile/sync-loop.ts';
 import { nodeAddressTest, UdpFlows } from '../reconcile/udp-flows.ts';
 import { ClusterStore, type SourceChanges, type WatchedKind } from '../source/cluster-store.ts';
 import { printStep } from '../ruleset/ipvs/print-step.ts';
@@ -216,10 +216,13 @@ export class Agent {
     const { reporter, observer } = this.#options;
     reportSetAside(reporter, result.setAside);
     for (const { family, place, count, example } of result.wrong)
-      reporter.warn(
-        `${place === 'IPVS' ? `IPVS (${familyName[family]})` : `table ${family} vipmap`} was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
-        { family, place, count, reason },
-      );
+      if (reason === adoptedUnread)
+        reporter.info(`table ${family} vipmap: ${plural(count, 'element')} of ${place} left over from before: removed`);
+      else
+        reporter.warn(
+          `${place === 'IPVS' ? `IPVS (${familyName[family]})` : `table ${family} vipmap`} was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
+          { family, place, count, reason },
+        );
     observer.audited(result, reason);
   }
 

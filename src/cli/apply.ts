@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { describeSteps } from '../compile/ipvs/describe.ts';
 import { describeTransaction } from '../compile/nftables/describe.ts';
-import { readRuleset } from '../reconcile/read-ruleset.ts';
+import { readMost } from '../reconcile/read-ruleset.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import {
   addInputOptions,
@@ -29,14 +29,14 @@ export function addApplyCommand(program: Command): void {
       const nft = await openKernel(options);
       const { kernel } = openWriters(nft, options.kernelWriter, createReporter(options.logFormat));
       // Beside the reading of the state; its failure is told when it is needed.
-      const actual = readRuleset(kernel);
-      actual.catch(() => undefined);
+      const read = readMost(kernel);
+      read.catch(() => undefined);
       const { state, settings, ipvs, reporter } = await readInputs(options, 'kernel');
       const times: string[] = [];
       const { ipvsadm, kernelWriter } = options;
       const serversOptions = { settings, ipvs, ipvsadm, kernelWriter, reporter };
       const result = await reconcile(kernel, state, {
-        actual,
+        read,
         servers: settings.mode === 'ipvs' ? await openServers(serversOptions) : undefined,
         openLeftovers: () => openLeftovers(serversOptions),
         observe: (part, ms) => {

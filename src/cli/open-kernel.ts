@@ -74,6 +74,7 @@ function measured(kernel: Kernel, onApplied: (seconds: number) => void): Kernel 
     },
     readTable: (family) => kernel.readTable(family),
     readElements: (family, set) => kernel.readElements(family, set),
+    ...(kernel.lookUpElements && { lookUpElements: kernel.lookUpElements.bind(kernel) }),
   };
 }
 

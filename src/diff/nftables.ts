@@ -124,6 +124,7 @@ export function diffElements(
   actual: Elements,
 ): readonly ElementCommand[] {
   const commands: ElementCommand[] = [];
+  if (actual === desired) return commands;
   actual.forEach((value, key) => {
     if (desired.get(key) !== value) commands.push({ kind: 'element', verb: 'delete', family, set, key, value });
   });

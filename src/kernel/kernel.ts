@@ -9,6 +9,18 @@ export interface Kernel {
   /** Our table's chains, rules and declarations, without elements; undefined if there is no such table. */
   readTable(family: Family): Promise<Table | undefined>;
   readElements(family: Family, set: SetDeclaration): Promise<Elements>;
+  /**
+   * What a set holds of the elements that it is expected to hold. Undefined where this cannot be had, or is no less work than reading the
+   * set: a small one, or one that holds something else. Absent: it can never be had.
+   */
+  lookUpElements?(family: Family, set: SetDeclaration, expected: Elements): Promise<LookedUp | undefined>;
+}
+
+export interface LookedUp {
+  /** Keys that were expected, with the values that they have; `expected` itself if all is as expected. */
+  readonly elements: Elements;
+  /** True if the set is known to hold nothing else; false if nobody can tell. */
+  readonly isComplete: boolean;
 }
 
 /**

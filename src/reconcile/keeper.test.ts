@@ -1,12 +1,13 @@
+import isEqual from 'lodash-es/isEqual.js';
 import { compile } from '../compile/nftables/compile.ts';
-import { KernelError } from '../kernel/kernel.ts';
+import { KernelError, type LookedUp } from '../kernel/kernel.ts';
 import { MemoryKernel } from '../kernel/memory.ts';
 import type { NodeState, ProxyState } from '../model/proxy-state.ts';
 import { type ServicePort, servicePortName } from '../model/service-port.ts';
-import { families, type Ip } from '../net/ip.ts';
+import { families, type Family, type Ip } from '../net/ip.ts';
 import type { Port } from '../net/port.ts';
 import { applyTransaction } from '../ruleset/nftables/apply-transaction.ts';
-import type { Ruleset } from '../ruleset/nftables/ruleset.ts';
+import type { Elements, Ruleset, SetDeclaration } from '../ruleset/nftables/ruleset.ts';
 import type { ElementCommand, Transaction } from '../ruleset/nftables/transaction.ts';
 import { Keeper } from './keeper.ts';
 
@@ -84,7 +85,99 @@ const refusedFor = (name: string) => (transaction: Transaction) => {
     throw new KernelError('refused', `${address} is not to the kernel's taste`);
 };
 
+/** A kernel that can be asked for single elements, and, a newer one, says how many there are. */
+class AskedKernel extends MemoryKernel {
+  readonly canCount: boolean;
+  readonly read: string[] = [];
+
+  constructor(ruleset: Ruleset, canCount: boolean) {
+    super(ruleset);
+    this.canCount = canCount;
+  }
+
+  override readElements(family: Family, set: SetDeclaration): Promise<Elements> {
+    this.read.push(set.name);
+    return super.readElements(family, set);
+  }
+
+  async lookUpElements(family: Family, set: SetDeclaration, expected: Elements): Promise<LookedUp> {
+    const actual = await super.readElements(family, set);
+    const elements = new Map(
+      [...expected.keys()].flatMap((key) => (actual.has(key) ? [[key, actual.get(key) ?? '']] : [])),
+    );
+    const isSame = isEqual(elements, expected);
+    return { elements: isSame ? expected : elements, isComplete: this.canCount && elements.size === actual.size };
+  }
+}
+
 describe('Keeper', () => {
+  describe.each([
+    ['that counts elements', true],
+    ['that does not count elements', false],
+  ])('asks a kernel %s for what it should hold', (_, canCount) => {
+    const before = state(service(1, [5, 6, 7]), service(2, [7]));
+    const start = async (wanted: ProxyState, change?: (kernel: AskedKernel) => void) => {
+      const kernel = new AskedKernel(compile(before).ruleset, canCount);
+      change?.(kernel);
+      const keeper = new Keeper(kernel);
+      const result = await keeper.start(wanted);
+      return { kernel, keeper, result };
+    };
+
+    it('and reads no endpoints where it holds just that', async () => {
+      const { kernel, keeper, result } = await start(before);
+      expect(result).toMatchObject({ kind: 'full', commands: 0, setAside: [] });
+      expect(result.isAuditDue).toBe(canCount ? undefined : true);
+      expect(kernel.read.filter((set) => set.includes('-endpoints-'))).toEqual([]);
+      await keeper.change(changeOf(service(1, [5, 6, 7, 8])), node);
+      expectHeld(kernel, state(service(1, [5, 6, 7, 8]), service(2, [7])));
+    });
+
+    it('and lets endpoints keep their slots', async () => {
+      const kernel = new AskedKernel(compile(before).ruleset, canCount);
+      const earlier = new Keeper(kernel);
+      await earlier.start(before);
+      await earlier.change(changeOf(service(1, [6, 7])), node);
+      await earlier.change(changeOf(service(1, [5, 6, 7])), node);
+      const slots = kernel.ruleset.ip?.elements.get('cluster-endpoints-tcp');
+      expect(slots).not.toEqual(compile(before).ruleset.ip.elements.get('cluster-endpoints-tcp'));
+      const keeper = new Keeper(kernel);
+      expect(await keeper.start(before)).toMatchObject({ commands: 0 });
+      await keeper.change(changeOf(service(1, [5, 7])), node);
+      expectHeld(kernel, state(service(1, [5, 7]), service(2, [7])));
+    });
+
+    it('and mends what is missing or otherwise', async () => {
+      const { kernel, result } = await start(before, (tampered) =>
+        tamper(tampered, [
+          element(tampered, 'delete', 'cluster-endpoints-tcp', '10.96.0.1 . 80 . 0', '10.244.1.5 . 8080'),
+          element(tampered, 'delete', 'cluster-endpoints-tcp', '10.96.0.2 . 80 . 0', '10.244.1.7 . 8080'),
+          element(tampered, 'add', 'cluster-endpoints-tcp', '10.96.0.2 . 80 . 0', '10.244.1.9 . 8080'),
+        ]),
+      );
+      expect(result).toMatchObject({ commands: 3, setAside: [] });
+      expectHeld(kernel, before);
+    });
+
+    it('and has the audit take away what it did not ask for', async () => {
+      const { kernel, keeper, result } = await start(state(service(1, [5])));
+      expect(result).toMatchObject({ isAuditDue: true, setAside: [] });
+      const { wrong } = await keeper.audit();
+      expect(wrong).toMatchObject([{ place: 'cluster-endpoints-tcp', count: 3 }]);
+      expectHeld(kernel, state(service(1, [5])));
+    });
+
+    it('and reads all when something that it did not ask for is in the way of a change', async () => {
+      const wanted = state(service(1, [5, 6, 7]), service(2, [7]), service(3, [8]));
+      const { kernel, keeper } = await start(before);
+      tamper(kernel, [element(kernel, 'add', 'cluster-endpoints-tcp', '10.96.0.3 . 80 . 0', '10.244.1.1 . 8080')]);
+      const result = await keeper.change(changeOf(service(3, [8])), node);
+      expect(result).toMatchObject({ kind: 'full', setAside: [] });
+      expectHeld(kernel, wanted);
+      expect(await keeper.audit()).toEqual({ wrong: [], setAside: [] });
+    });
+  });
+
   it('adopts what it finds and sends only what differs', async () => {
     const before = state(service(1, [5, 6]), service(2, [7]));
     const kernel = new MemoryKernel(compile(before).ruleset);

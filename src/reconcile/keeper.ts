@@ -1,6 +1,5 @@
 import isEqual from 'lodash-es/isEqual.js';
 import { LiveRuleset, type ServiceChanges } from '../compile/nftables/live-ruleset.ts';
-import { slotsOfRuleset } from '../compile/nftables/compile.ts';
 import { affectsAffinity } from '../compile/nftables/affinity.ts';
 import type { Step } from '../ruleset/ipvs/plan.ts';
 import { serverOwner } from '../compile/ipvs/describe.ts';
@@ -11,17 +10,19 @@ import type { NodeState, ProxyState } from '../model/proxy-state.ts';
 import { families, type Family } from '../net/ip.ts';
 import {
   type Elements,
+  elementsOf,
   isDynamic,
   type Ruleset,
   type SetDeclaration,
   type Table,
 } from '../ruleset/nftables/ruleset.ts';
 import { type Command, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
+import { adopt } from './adopt.ts';
 import { applyTransaction, type SetAside } from './apply-transaction.ts';
 import { auditMap, auditStructure, type Wrong, wrongServers } from './audit.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
 import { chunkTransaction, planTransaction, splitAround } from './plan-transactions.ts';
-import { readRuleset } from './read-ruleset.ts';
+import { readMost, readRuleset } from './read-ruleset.ts';
 import { joinRecords, recordOf, type ServersKeeper } from './servers.ts';
 
 /** What bringing the kernel up to date came to. */
@@ -35,6 +36,8 @@ export interface SyncResult extends Forgotten {
   /** Mode ipvs: how many steps were carried out, and those that were not. */
   readonly steps: number;
   readonly failedSteps: readonly FailedStep[];
+  /** Something of the kernel was adopted unread. */
+  readonly isAuditDue?: boolean;
 }
 
 export interface AuditResult {
@@ -100,7 +103,7 @@ export class Keeper {
 
   /** Begins to read the kernel, which takes seconds where it holds much, while the cluster's state is still on its way. */
   readAhead(): void {
-    const ruleset = readRuleset(this.#kernel).catch(() => undefined);
+    const ruleset = readMost(this.#kernel).catch(() => undefined);
     this.#readAhead = { ruleset, sinceMs: performance.now() };
   }
 
@@ -121,9 +124,11 @@ export class Keeper {
   /** Takes over what the kernel holds: endpoints keep their slots there, and only what differs is sent. */
   start({ servicePorts, ...node }: ProxyState): Promise<SyncResult> {
     return this.#exclusively(async () => {
-      const actual = (await this.#takeReadAhead()) ?? (await readRuleset(this.#kernel));
-      this.#live = new LiveRuleset(node, servicePorts, slotsOfRuleset(actual), actual);
-      return this.#bring(this.#live, actual);
+      const read = await this.#takeReadAhead();
+      const { live, actual, isComplete } = await adopt(this.#kernel, node, servicePorts, { read });
+      this.#live = live;
+      const result = await this.#bring(live, actual);
+      return isComplete ? result : { ...result, isAuditDue: true };
     });
   }
 
@@ -213,13 +218,19 @@ export class Keeper {
       // Begins between two changes, so that none is under way that the reading may or may not see.
       const reading = await this.#exclusively(() => {
         this.#changedMeanwhile = changed;
-        return Promise.resolve({ elements: this.#kernel.readElements(family, set) });
+        return Promise.resolve({ elements: this.#readWhole(family, set) });
       });
       const actual = await reading.elements;
       await this.#exclusively(() => (this.#live === live ? judge(actual, changed) : Promise.resolve()));
     } finally {
       this.#changedMeanwhile = undefined;
     }
+  }
+
+  async #readWhole(family: Family, set: SetDeclaration): Promise<Elements> {
+    const expected = elementsOf(this.#table(family), set.name);
+    const found = await this.#kernel.lookUpElements?.(family, set, expected);
+    return found?.isComplete === true ? found.elements : this.#kernel.readElements(family, set);
   }
 
   #table(family: Family): Table {

@@ -1,4 +1,5 @@
-import { compile, type Compiled, slotsOfRuleset } from '../compile/nftables/compile.ts';
+import { compareServicePorts } from '../compile/nftables/claims.ts';
+import type { Compiled } from '../compile/nftables/compile.ts';
 import type { LiveRuleset } from '../compile/nftables/live-ruleset.ts';
 import { serverOwner } from '../compile/ipvs/describe.ts';
 import type { OwnerOf } from '../compile/nftables/owners.ts';
@@ -9,10 +10,11 @@ import { families } from '../net/ip.ts';
 import type { Step } from '../ruleset/ipvs/plan.ts';
 import type { Ruleset } from '../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../ruleset/nftables/transaction.ts';
+import { adopt } from './adopt.ts';
 import { applyTransaction, type ApplyResult } from './apply-transaction.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
 import { planTransaction, splitAround } from './plan-transactions.ts';
-import { readRuleset } from './read-ruleset.ts';
+import { readMost } from './read-ruleset.ts';
 import { recordOf, type ServersKeeper } from './servers.ts';
 
 /** What a state asks for, against what a kernel holds. */
@@ -32,8 +34,8 @@ export interface Reconciliation extends Comparison, ApplyResult, Forgotten {
 
 export interface ReconcileOptions {
   readonly observe?: Observe;
-  /** What the kernel holds, where somebody has begun to read it already. */
-  readonly actual?: Promise<Ruleset>;
+  /** readMost, where somebody has begun it already. */
+  readonly read?: Promise<Ruleset>;
   /** What keeps IPVS beside the tables, where that is used or was before. */
   readonly servers?: ServersKeeper | undefined;
   /** In another mode than ipvs, where that mode left virtual servers: what takes them away. */
@@ -52,9 +54,11 @@ export async function compareWithKernel(
 ): Promise<Comparison> {
   const { observe = unobserved } = options;
   const lap = stopwatch(observe);
-  const actual = await (options.actual ?? readRuleset(kernel));
+  const read = await (options.read ?? readMost(kernel));
   lap('read');
-  const live = compile(state, slotsOfRuleset(actual));
+  const { servicePorts, ...node } = state;
+  const sorted = [...servicePorts].sort(compareServicePorts);
+  const { live, actual } = await adopt(kernel, node, sorted, { read, isThorough: true });
   lap('compile');
   const record = recordOf(actual);
   const servers =

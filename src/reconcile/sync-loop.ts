@@ -10,6 +10,9 @@ export interface Changes {
   readonly node: NodeState;
 }
 
+/** Why the kernel is looked at soon after a start that did not read all of it. */
+export const adoptedUnread = 'not all was read at the start';
+
 export interface SyncLoopOptions<C extends Changes> {
   readonly keeper: Keeper;
   readonly takeChanges: () => C;
@@ -102,6 +105,7 @@ export class SyncLoop<C extends Changes> {
       const result = await this.#sync(changes);
       this.#failures = 0;
       this.#options.onSynced(result, changes, performance.now() - start);
+      if (result.isAuditDue === true) this.requestAudit(adoptedUnread);
       this.#scheduleAudit();
       this.#scheduleDrain();
     } catch (error) {

@@ -135,28 +135,78 @@ describe('NetlinkKernel', () => {
   });
 });
 
-describe('reading elements', () => {
-  const declaration = message(0xa09, 2, (writer) => {
+/** What the kernel says of the set, with its size where it is a kernel that tells. */
+const declaration = (count?: number) =>
+  message(0xa09, 2, (writer) => {
     writer.u32be(3, 0);
     writer.u32be(5, 4);
+    if (count !== undefined) writer.u32be(20, count);
   });
-  const listed = (...hosts: readonly number[]) =>
-    message(0xa0c, 2, (writer) => {
-      const list = writer.open(3);
-      for (const host of hosts) {
-        const each = writer.open(1);
-        const key = writer.open(1);
-        writer.bytesOf(1, Buffer.from([10, 96, 0, host]));
-        writer.close(key);
-        writer.close(each);
-      }
-      writer.close(list);
-    });
+const listed = (...hosts: readonly number[]) =>
+  message(0xa0c, 2, (writer) => {
+    const list = writer.open(3);
+    for (const host of hosts) {
+      const each = writer.open(1);
+      const key = writer.open(1);
+      writer.bytesOf(1, Buffer.from([10, 96, 0, host]));
+      writer.close(key);
+      writer.close(each);
+    }
+    writer.close(list);
+  });
 
+describe('looking elements up', () => {
+  const wanted = new Map([
+    ['10.96.0.1', ''],
+    ['10.96.0.2', ''],
+  ]);
+  /** What it comes to when the kernel answers these to what is asked about elements, and gives the set's size as told. */
+  async function lookUp(count: number, ...replies: readonly Replies[]) {
+    let asked = 0;
+    const answer = (request: Buffer) =>
+      request.readUInt16LE(4) === 0xa0a ? [declaration(count)] : (replies[asked++] ?? []);
+    const options = { open: () => new FakeTransport(answer), askFrom: 0 };
+    const found = await NetlinkKernel.open(new MemoryKernel(), options)?.lookUpElements('ip', set, wanted);
+    return found && { keys: [...found.elements.keys()], isComplete: found.isComplete };
+  }
+  const acked = errorAnswer(1, 0);
+  const inAnswerTo = (sequence: number, reply: Buffer) => {
+    reply.writeUInt32LE(sequence, 8);
+    return reply;
+  };
+
+  it('takes answers in the order of the keys', async () => {
+    const both = { keys: ['10.96.0.1', '10.96.0.2'], isComplete: true };
+    expect(await lookUp(2, [listed(1), listed(2), acked])).toEqual(both);
+    expect(await lookUp(3, [listed(1), listed(2), acked])).toEqual({ ...both, isComplete: false });
+  });
+
+  it('asks again for what stands behind one that is missing', async () => {
+    expect(await lookUp(1, [errorAnswer(1, -2)], [inAnswerTo(2, listed(2)), errorAnswer(2, 0)])).toEqual({
+      keys: ['10.96.0.2'],
+      isComplete: true,
+    });
+    expect(await lookUp(1, [listed(1), errorAnswer(1, -2)])).toEqual({ keys: ['10.96.0.1'], isComplete: true });
+  });
+
+  it('gives nothing where answers are another request’s, cut off, lost or refused', async () => {
+    expect(await lookUp(2, [errorAnswer(9, 0)])).toBeUndefined();
+    expect(await lookUp(2, [listed(1).subarray(0, 30)])).toBeUndefined();
+    expect(await lookUp(2, [new NetlinkError('ENOBUFS', 'lost')])).toBeUndefined();
+    expect(await lookUp(2, [errorAnswer(1, -1)])).toBeUndefined();
+  });
+
+  it('does not take the answer about another key for the one that it waits for', async () => {
+    expect(await lookUp(2, [listed(2), listed(1), acked])).toBeUndefined();
+    expect(await lookUp(2, [listed(1), acked])).toBeUndefined();
+  });
+});
+
+describe('reading elements', () => {
   /** Keys that are read from dumps that go as given, and how many were asked for. */
   async function read(...dumps: readonly Replies[]): Promise<{ keys: string[] | 'other'; dumps: number }> {
     let count = 0;
-    const answer = (request: Buffer) => (request.readUInt16LE(4) === 0xa0a ? [declaration] : (dumps[count++] ?? []));
+    const answer = (request: Buffer) => (request.readUInt16LE(4) === 0xa0a ? [declaration()] : (dumps[count++] ?? []));
     const other = new MemoryKernel();
     other.readElements = () => Promise.resolve(new Map([['other', '']]));
     const kernel = NetlinkKernel.open(other, { open: () => new FakeTransport(answer) });

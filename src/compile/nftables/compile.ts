@@ -2,6 +2,7 @@ import type { ProxyState } from '../../model/proxy-state.ts';
 import type { Ruleset, Table } from '../../ruleset/nftables/ruleset.ts';
 import { compareServicePorts } from './claims.ts';
 import { type FamilySlots, LiveRuleset, noSlots } from './live-ruleset.ts';
+import { isEndpointMap } from './names.ts';
 import { slotsOfElements, type Slots } from './slots.ts';
 
 /** What compile gives; in mode ipvs with virtual servers, whose companions the tables are. */
@@ -22,7 +23,7 @@ export function slotsOfRuleset(ruleset: Ruleset): FamilySlots {
   const ofTable = (table: Table | undefined): Slots =>
     new Map(
       [...(table?.elements ?? [])]
-        .filter(([set]) => set.includes('-endpoints-'))
+        .filter(([set]) => isEndpointMap(set))
         .map(([set, elements]) => [set, slotsOfElements(elements)]),
     );
   return { ip: ofTable(ruleset.ip), ip6: ofTable(ruleset.ip6) };

@@ -61,6 +61,11 @@ export class LiveRuleset {
     for (const family of families) this.#families[family].change(changes);
   }
 
+  /** Endpoints of these frontends, by map, take the slots that they had as far as they can. */
+  takeSlots(family: Family, previous: Slots): void {
+    this.#families[family].takeSlots(previous);
+  }
+
   /**
    * Virtual servers that stay for a while though no service asks for them, all of them, by key; in another mode than ipvs what that
    * left. The tables go on to name them and their addresses as ours, and these addresses.
@@ -176,9 +181,19 @@ class LiveFamily {
     return (this.#services.get(service) ?? []).flatMap(({ servicePort }) => servicePort ?? []);
   }
 
+  takeSlots(previous: Slots): void {
+    const services = new Map<string, readonly ServicePort[]>();
+    for (const [service, contributions] of this.#services) {
+      const isMeant = contributions.some(({ slots }) =>
+        slots.some(({ map, frontend }) => previous.get(map)?.has(frontend)),
+      );
+      if (isMeant) services.set(service, this.#servicePortsOf(service));
+    }
+    this.#replace(services, services, previous);
+  }
+
   /** All that leaves goes out before anything comes in: a frontend may go from one service to another. */
-  #replace(leaving: ServiceChanges, coming: ServiceChanges): void {
-    const slots = this.#slotsOf(leaving);
+  #replace(leaving: ServiceChanges, coming: ServiceChanges, slots = this.#slotsOf(leaving)): void {
     for (const service of leaving.keys()) {
       for (const contribution of this.#services.get(service) ?? []) {
         this.table.remove(contribution);

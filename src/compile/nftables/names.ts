@@ -47,6 +47,11 @@ export function endpointMap(shape: FrontendShape, list: ListName, protocol: Prot
   return `${shape === 'nodeport' ? 'nodeport-' : ''}${list}-endpoints-${protocol}`;
 }
 
+/** Maps from a frontend and a slot to an endpoint. */
+export function isEndpointMap(set: string): boolean {
+  return set.includes('-endpoints-');
+}
+
 /** The map in which the kernel itself remembers which client uses which endpoint. */
 export function affinityMap(protocol: Protocol): string {
   return `affinity-${protocol}`;

@@ -1,4 +1,4 @@
-import type { Elements } from '../../ruleset/nftables/ruleset.ts';
+import { concatenate, type Elements } from '../../ruleset/nftables/ruleset.ts';
 
 /**
  * Which endpoint has which slot: for one endpoint map, the frontend's part of the key (`10.96.0.10 . 53`, `30080`) to endpoints by
@@ -10,6 +10,7 @@ export type MapSlots = ReadonlyMap<string, readonly string[]>;
 export type Slots = ReadonlyMap<string, MapSlots>;
 
 const noSlots: readonly string[] = [];
+const separator = concatenate('', '');
 
 /**
  * The wanted endpoints in slots 0 to n-1, with as few changes against the previous slots as can be: an endpoint that stays keeps its
@@ -42,8 +43,8 @@ export function assignSlots(
 export function slotsOfElements(elements: Elements): MapSlots {
   const slots = new Map<string, string[]>();
   for (const [key, endpoint] of elements) {
-    const cut = key.lastIndexOf(' . ');
-    const slot = Number(key.slice(cut + 3));
+    const cut = key.lastIndexOf(separator);
+    const slot = Number(key.slice(cut + separator.length));
     // A slot number that we would never have given: leave it out, and the difference removes it.
     if (!Number.isInteger(slot) || slot >= elements.size) continue;
     const frontend = key.slice(0, cut);
@@ -57,4 +58,16 @@ export function slotsOfElements(elements: Elements): MapSlots {
   for (const [frontend, bySlot] of slots)
     if (bySlot.includes(undefined as never)) slots.set(frontend, Array.from(bySlot));
   return slots;
+}
+
+/** The slots, in a kernel's endpoint map, of the frontends whose endpoints lie there otherwise than is wanted. */
+export function changedSlots(wanted: Elements, actual: Elements): MapSlots {
+  if (wanted === actual) return new Map();
+  const frontendOf = (key: string) => key.slice(0, key.lastIndexOf(separator));
+  const frontends = new Set<string>();
+  wanted.forEach((endpoint, key) => {
+    if (actual.get(key) !== endpoint) frontends.add(frontendOf(key));
+  });
+  if (frontends.size === 0) return new Map();
+  return slotsOfElements(new Map([...actual].filter(([key]) => frontends.has(frontendOf(key)))));
 }

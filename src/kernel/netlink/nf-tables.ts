@@ -12,6 +12,7 @@ export const DELSETELEM = subsystem | 14;
 export const SET_FLAGS = 3;
 export const SET_KEY_LEN = 5;
 export const SET_DATA_TYPE = 6;
+export const SET_COUNT = 20;
 export const SET_INTERVAL = 0x4;
 export const SET_MAP = 0x8;
 
