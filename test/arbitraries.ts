@@ -19,10 +19,12 @@ function endpoint(isIpv6: boolean): fc.Arbitrary<Endpoint> {
   return fc.record({
     ip: fc.integer({ min: 1, max: 9 }).map((n) => (isIpv6 ? `fd00:10:244:1::${n}` : `10.244.1.${n}`) as Ip),
     port: pool(port(80), port(8080)),
-    state: pool('ready' as const, 'ready' as const, 'terminating' as const, 'unavailable' as const),
-    isLocal: fc.boolean(),
-    zoneHints: fc.subarray(['zone-a', 'zone-b']),
-    nodeHints: fc.subarray(['node-1', 'node-2']),
+    traits: fc.record({
+      state: pool('ready' as const, 'ready' as const, 'terminating' as const, 'unavailable' as const),
+      nodeName: pool('node-1', 'node-2'),
+      zoneHints: fc.subarray(['zone-a', 'zone-b']),
+      nodeHints: fc.subarray(['node-1', 'node-2']),
+    }),
   });
 }
 

@@ -96,10 +96,7 @@ const web = (endpoints: readonly string[]): ServicePort => ({
   endpoints: endpoints.map((ip) => ({
     ip: ip as Ip,
     port: 80 as Port,
-    state: 'ready',
-    isLocal: false,
-    zoneHints: [],
-    nodeHints: [],
+    traits: { state: 'ready', nodeName: '', zoneHints: [], nodeHints: [] },
   })),
 });
 

@@ -159,7 +159,7 @@ function listWords({ endpoints, reason }: EndpointList, all: readonly Endpoint[]
   }
 }
 
-const hasHints = ({ zoneHints, nodeHints }: Endpoint) => zoneHints.length > 0 || nodeHints.length > 0;
+const hasHints = ({ traits }: Endpoint) => traits.zoneHints.length > 0 || traits.nodeHints.length > 0;
 
 function hintWords(topology: TopologyMode, state: ProxyState): string {
   switch (topology) {

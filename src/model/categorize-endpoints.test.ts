@@ -14,10 +14,12 @@ function endpoint(name: string, words: string): Endpoint {
   return {
     ip: `10.0.0.${name.charCodeAt(0)}` as Ip,
     port: 80 as Port,
-    state: words.includes('terminating') ? 'terminating' : words.includes('unavailable') ? 'unavailable' : 'ready',
-    isLocal: words.includes('local'),
-    zoneHints: hints('zone'),
-    nodeHints: hints('node'),
+    traits: {
+      state: words.includes('terminating') ? 'terminating' : words.includes('unavailable') ? 'unavailable' : 'ready',
+      nodeName: words.includes('local') ? 'n1' : 'n2',
+      zoneHints: hints('zone'),
+      nodeHints: hints('node'),
+    },
   };
 }
 

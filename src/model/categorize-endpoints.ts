@@ -1,4 +1,4 @@
-import type { Endpoint } from './endpoint.ts';
+import { type Endpoint, isOnNode } from './endpoint.ts';
 import { isExternallyAccessible, type ServicePort } from './service-port.ts';
 
 /** How topology hints narrow the cluster list: to endpoints meant for this node, for this zone, or not at all. */
@@ -31,19 +31,19 @@ export interface CategorizedEndpoints {
  */
 export function categorizeEndpoints(servicePort: ServicePort, nodeName: string, zone?: string): CategorizedEndpoints {
   const { endpoints } = servicePort;
-  const ready = endpoints.filter((endpoint) => endpoint.state === 'ready');
+  const ready = endpoints.filter((endpoint) => endpoint.traits.state === 'ready');
   const topology = usesClusterEndpoints(servicePort) ? topologyMode(ready, nodeName, zone) : 'none';
   const hinted = topology === 'none' ? ready : ready.filter(isHintedFor(topology, nodeName, zone));
   return {
     cluster: usesClusterEndpoints(servicePort) ? preferReady(hinted, endpoints) : unused,
     local: usesLocalEndpoints(servicePort)
       ? preferReady(
-          ready.filter((endpoint) => endpoint.isLocal),
-          endpoints.filter((endpoint) => endpoint.isLocal),
+          ready.filter((endpoint) => isOnNode(endpoint, nodeName)),
+          endpoints.filter((endpoint) => isOnNode(endpoint, nodeName)),
         )
       : unused,
     topology,
-    hasAnyEndpoints: endpoints.some((endpoint) => endpoint.state !== 'unavailable'),
+    hasAnyEndpoints: endpoints.some((endpoint) => endpoint.traits.state !== 'unavailable'),
   };
 }
 
@@ -64,7 +64,7 @@ const unused: EndpointList = { endpoints: [], reason: 'unused' };
 
 function preferReady(ready: readonly Endpoint[], candidates: readonly Endpoint[]): EndpointList {
   if (ready.length > 0) return { endpoints: ready, reason: 'ready' };
-  const terminating = candidates.filter((endpoint) => endpoint.state === 'terminating');
+  const terminating = candidates.filter((endpoint) => endpoint.traits.state === 'terminating');
   return { endpoints: terminating, reason: terminating.length > 0 ? 'terminating-fallback' : 'empty' };
 }
 
@@ -75,15 +75,15 @@ function preferReady(ready: readonly Endpoint[], candidates: readonly Endpoint[]
 function topologyMode(ready: readonly Endpoint[], nodeName: string, zone: string | undefined): TopologyMode {
   if (ready.length === 0) return 'none';
   if (
-    ready.every((endpoint) => endpoint.nodeHints.length > 0) &&
-    ready.some((endpoint) => endpoint.nodeHints.includes(nodeName))
+    ready.every((endpoint) => endpoint.traits.nodeHints.length > 0) &&
+    ready.some((endpoint) => endpoint.traits.nodeHints.includes(nodeName))
   ) {
     return 'same-node';
   }
   if (
     zone !== undefined &&
-    ready.every((endpoint) => endpoint.zoneHints.length > 0) &&
-    ready.some((endpoint) => endpoint.zoneHints.includes(zone))
+    ready.every((endpoint) => endpoint.traits.zoneHints.length > 0) &&
+    ready.some((endpoint) => endpoint.traits.zoneHints.includes(zone))
   ) {
     return 'same-zone';
   }
@@ -94,9 +94,9 @@ function isHintedFor(topology: Exclude<TopologyMode, 'none'>, nodeName: string, 
   return (endpoint: Endpoint): boolean => {
     switch (topology) {
       case 'same-node':
-        return endpoint.nodeHints.includes(nodeName);
+        return endpoint.traits.nodeHints.includes(nodeName);
       case 'same-zone':
-        return zone !== undefined && endpoint.zoneHints.includes(zone);
+        return zone !== undefined && endpoint.traits.zoneHints.includes(zone);
     }
   };
 }

@@ -7,14 +7,23 @@ import type { Port } from '../net/port.ts';
  */
 export type EndpointState = 'ready' | 'terminating' | 'unavailable';
 
+/** What many endpoints of a cluster have in common, so that it need not be kept for each of them. */
+export interface EndpointTraits {
+  readonly state: EndpointState;
+  /** Where it runs, in lower case as kube-proxy compares it; `''` if that is not told. */
+  readonly nodeName: string;
+  /** Zones and nodes whose traffic it should get (EndpointSlice hints); empty: no hint of that kind. */
+  readonly zoneHints: readonly string[];
+  readonly nodeHints: readonly string[];
+}
+
 /** An address and port that serves a ServicePort, e.g. a pod's. */
 export interface Endpoint {
   readonly ip: Ip;
   readonly port: Port;
-  readonly state: EndpointState;
-  /** True if it runs on the node that we compile for. */
-  readonly isLocal: boolean;
-  /** Zones and nodes whose traffic it should get (EndpointSlice hints); empty: no hint of that kind. */
-  readonly zoneHints: readonly string[];
-  readonly nodeHints: readonly string[];
+  readonly traits: EndpointTraits;
+}
+
+export function isOnNode({ traits }: Endpoint, nodeName: string): boolean {
+  return nodeName !== '' && traits.nodeName === nodeName;
 }

@@ -7,10 +7,7 @@ import { healthCheckAddresses, serviceHealthOf } from './service-health-state.ts
 const endpoint = (ip: string, isLocal = true, state: EndpointState = 'ready', port = 80): Endpoint => ({
   ip: ip as Ip,
   port: port as Port,
-  state,
-  isLocal,
-  zoneHints: [],
-  nodeHints: [],
+  traits: { state, nodeName: isLocal ? 'node-1' : 'node-2', zoneHints: [], nodeHints: [] },
 });
 
 const servicePort = (
@@ -35,6 +32,8 @@ const servicePort = (
   endpoints,
 });
 
+const healthOf = (servicePorts: readonly ServicePort[]) => serviceHealthOf(servicePorts, 'node-1');
+
 describe('the health of services', () => {
   it('counts the addresses of ready endpoints on this node, over all ports', () => {
     const http = [endpoint('10.0.0.1'), endpoint('10.0.0.2'), endpoint('10.0.0.3', false)];
@@ -45,12 +44,12 @@ describe('the health of services', () => {
       endpoint('10.0.0.6', true, 'unavailable', 443),
     ];
     expect(
-      serviceHealthOf([servicePort('a', '10.96.0.1', http, 30_000), servicePort('a', '10.96.0.1', https, 30_000)]),
+      healthOf([servicePort('a', '10.96.0.1', http, 30_000), servicePort('a', '10.96.0.1', https, 30_000)]),
     ).toEqual([{ namespace: 'ns', name: 'a', family: 'ip', port: 30_000, localEndpoints: 3 }]);
   });
 
   it('is of one family each', () => {
-    const health = serviceHealthOf([
+    const health = healthOf([
       servicePort('a', '10.96.0.1', [endpoint('10.0.0.1')], 30_000),
       servicePort('a', 'fd00::1', [], 30_000),
     ]);
@@ -61,7 +60,7 @@ describe('the health of services', () => {
   });
 
   it('is asked of services with a port for it only', () => {
-    expect(serviceHealthOf([servicePort('a', '10.96.0.1', [endpoint('10.0.0.1')])])).toEqual([]);
+    expect(healthOf([servicePort('a', '10.96.0.1', [endpoint('10.0.0.1')])])).toEqual([]);
   });
 
   it('is asked where node ports answer', () => {

@@ -1,3 +1,4 @@
+import { isOnNode } from '../model/endpoint.ts';
 import type { NodePortAddresses } from '../model/proxy-state.ts';
 import type { ServicePort } from '../model/service-port.ts';
 import { families, type Family, type Ip } from '../net/ip.ts';
@@ -19,15 +20,15 @@ export interface ServiceHealth {
  * at IPv4 addresses for the IPv4 endpoints and at IPv6 addresses for the IPv6 ones, so that a pod with both weighs 1, not 2.
  * Terminating endpoints do not count, even where they still serve: the load balancer is to look elsewhere.
  */
-export function serviceHealthOf(servicePorts: readonly ServicePort[]): readonly ServiceHealth[] {
+export function serviceHealthOf(servicePorts: readonly ServicePort[], nodeName: string): readonly ServiceHealth[] {
   const services = new Map<string, { service: Omit<ServiceHealth, 'localEndpoints'>; ips: Set<Ip> }>();
   for (const { namespace, service: name, family, healthCheckNodePort: port, endpoints } of servicePorts) {
     if (port === undefined) continue;
     const key = `${namespace}/${name} ${family}`;
     const found = services.get(key) ?? { service: { namespace, name, family, port }, ips: new Set<Ip>() };
     services.set(key, found);
-    for (const { ip, isLocal, state } of endpoints) {
-      if (isLocal && state === 'ready') found.ips.add(ip);
+    for (const endpoint of endpoints) {
+      if (isOnNode(endpoint, nodeName) && endpoint.traits.state === 'ready') found.ips.add(endpoint.ip);
     }
   }
   return [...services.values()].map(({ service, ips }) => ({ ...service, localEndpoints: ips.size }));

@@ -71,12 +71,12 @@ function tallyOf(servicePorts: readonly ServicePort[], node: NodeState): Tally {
   const noLocal = { ip: { internal: 0, external: 0 }, ip6: { internal: 0, external: 0 } };
   let endpoints = 0;
   for (const servicePort of servicePorts) {
-    endpoints += servicePort.endpoints.filter(({ state }) => state !== 'unavailable').length;
+    endpoints += servicePort.endpoints.filter(({ traits }) => traits.state !== 'unavailable').length;
     const { local, hasAnyEndpoints } = categorizeEndpoints(servicePort, node.nodeName, node.zone);
     if (!hasAnyEndpoints || local.reason !== 'empty') continue;
     if (servicePort.internalTrafficPolicy === 'Local') noLocal[servicePort.family].internal++;
     if (servicePort.externalTrafficPolicy === 'Local' && isExternallyAccessible(servicePort))
       noLocal[servicePort.family].external++;
   }
-  return { endpoints, health: serviceHealthOf(servicePorts), noLocal };
+  return { endpoints, health: serviceHealthOf(servicePorts, node.nodeName), noLocal };
 }

@@ -29,10 +29,7 @@ function service(n: number, endpoints: readonly number[], affinity = false): Ser
     endpoints: endpoints.map((e) => ({
       ip: `10.244.1.${e}` as Ip,
       port: 8080 as Port,
-      state: 'ready',
-      isLocal: false,
-      zoneHints: [],
-      nodeHints: [],
+      traits: { state: 'ready', nodeName: '', zoneHints: [], nodeHints: [] },
     })),
   };
 }

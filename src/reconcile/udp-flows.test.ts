@@ -20,10 +20,7 @@ function dns(endpoints: readonly string[], more: Partial<ServicePort> = {}): Ser
     endpoints: endpoints.map((ip) => ({
       ip: ip as Ip,
       port: 5353 as Port,
-      state: 'ready',
-      isLocal: false,
-      zoneHints: [],
-      nodeHints: [],
+      traits: { state: 'ready', nodeName: '', zoneHints: [], nodeHints: [] },
     })),
     ...more,
   };
@@ -92,8 +89,8 @@ describe('UDP flows', () => {
       change({
         ...terminating,
         endpoints: [
-          { ...first, state: 'terminating' },
-          { ...second, state: 'unavailable' },
+          { ...first, traits: { ...first.traits, state: 'terminating' } },
+          { ...second, traits: { ...second.traits, state: 'unavailable' } },
         ],
       }),
     );

@@ -85,7 +85,7 @@ function udpFrontends(servicePorts: readonly ServicePort[]): ReadonlyMap<Fronten
   const frontends = new Map<FrontendId, Set<string>>();
   for (const servicePort of servicePorts) {
     if (servicePort.protocol !== 'udp') continue;
-    const serving = servicePort.endpoints.filter(({ state }) => state !== 'unavailable');
+    const serving = servicePort.endpoints.filter(({ traits }) => traits.state !== 'unavailable');
     for (const { ip, port } of frontendsOf(servicePort)) {
       const id = `${ip ?? ''} ${port}`;
       // A node port is one for both families.

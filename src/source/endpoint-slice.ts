@@ -1,4 +1,6 @@
+import type { EndpointState } from '../model/endpoint.ts';
 import { familyName, familyOf, type Family, type Ip } from '../net/ip.ts';
+import type { Port } from '../net/port.ts';
 import { specialAddress } from './addresses.ts';
 import {
   aBoolean,
@@ -21,6 +23,7 @@ import {
   type EndpointPortSpec,
   type EndpointSlice,
   type EndpointSpec,
+  type EndpointSpecTraits,
   type Identity,
   labelsOf,
   type Read,
@@ -28,6 +31,7 @@ import {
 } from './objects.ts';
 import { readProtocol } from './service.ts';
 
+const noPort = 0 as Port;
 const anAddressType = oneOf('IPv4', 'IPv6', 'FQDN');
 
 /** The EndpointSlice, from untyped JSON, with what the API server fills in. A bad endpoint or port costs only itself. */
@@ -45,7 +49,9 @@ export function readEndpointSlice(raw: Json, who?: Identity): Read<EndpointSlice
     if (raw['addressType'] === undefined) report('addressType is missing; the slice is skipped');
     if (addressType === undefined || addressType === 'FQDN') return unused;
     const family: Family = addressType === 'IPv4' ? 'ip' : 'ip6';
-    return { ...unused, family, ports: readPorts(raw, report), endpoints: readEndpoints(raw, family, report) };
+    const ports = readPorts(raw, report);
+    const port = ports[0]?.port ?? noPort;
+    return { ...unused, family, ports, endpoints: readEndpoints(raw, family, port, report) };
   });
 }
 
@@ -64,27 +70,65 @@ function readPorts(raw: Json, report: Report): readonly EndpointPortSpec[] {
   return ports.slice();
 }
 
-function readEndpoints(raw: Json, family: Family, report: Report): readonly EndpointSpec[] {
+function readEndpoints(raw: Json, family: Family, port: Port, report: Report): readonly EndpointSpec[] {
   const endpoints: EndpointSpec[] = [];
   readRecords(raw, 'endpoints', report, (item, index) => {
     const inEndpoint = within(() => `endpoints[${index}]`, report);
     const ip = readAddress(item, family, inEndpoint);
     if (ip === undefined) return;
     const conditions = readRecord(item, 'conditions', inEndpoint);
-    const nodeName = readField(item, 'nodeName', aText, 'it counts as not on this node', inEndpoint);
+    const nodeName = readField(item, 'nodeName', aText, 'it counts as not on this node', inEndpoint) ?? '';
     const hints = isRecord(item['hints']) ? item['hints'] : noHints;
-    endpoints.push({
-      ip,
-      ...(nodeName === undefined ? {} : { nodeName }),
-      isReady: readField(conditions, 'ready', aBoolean, 'it is taken as true', inEndpoint) ?? true,
-      isServing: readField(conditions, 'serving', aBoolean, 'it is taken as true', inEndpoint) ?? true,
-      isTerminating: readField(conditions, 'terminating', aBoolean, 'it is taken as false', inEndpoint) ?? false,
-      zoneHints: readHints(hints, 'forZones', inEndpoint),
-      nodeHints: readHints(hints, 'forNodes', inEndpoint),
-    });
+    const traits = traitsOf(
+      nodeName,
+      {
+        isReady: readField(conditions, 'ready', aBoolean, 'it is taken as true', inEndpoint) ?? true,
+        isServing: readField(conditions, 'serving', aBoolean, 'it is taken as true', inEndpoint) ?? true,
+        isTerminating: readField(conditions, 'terminating', aBoolean, 'it is taken as false', inEndpoint) ?? false,
+      },
+      readHints(hints, 'forZones', inEndpoint),
+      readHints(hints, 'forNodes', inEndpoint),
+    );
+    endpoints.push({ ip, port, traits });
   });
   // Without what the array holds in reserve: there are tens of thousands.
   return endpoints.slice();
+}
+
+type Conditions = Pick<EndpointSpecTraits, 'isReady' | 'isServing' | 'isTerminating'>;
+
+/**
+ * Traits that were read, by node and hints, and within these by conditions: endpoints of a cluster have few different ones. Emptied when
+ * nodes have come and gone for long; what is in use stays with its endpoints.
+ */
+const knownTraits = new Map<string, (EndpointSpecTraits | undefined)[]>();
+const maxKnownTraits = 20_000;
+
+function traitsOf(
+  nodeName: string,
+  conditions: Conditions,
+  zoneHints: readonly string[],
+  nodeHints: readonly string[],
+): EndpointSpecTraits {
+  const hasHints = zoneHints.length > 0 || nodeHints.length > 0;
+  const key = hasHints ? JSON.stringify([nodeName, zoneHints, nodeHints]) : nodeName;
+  if (knownTraits.size > maxKnownTraits) knownTraits.clear();
+  const ofKey = knownTraits.get(key) ?? [];
+  knownTraits.set(key, ofKey);
+  const { isReady, isServing, isTerminating } = conditions;
+  return (ofKey[Number(isReady) * 4 + Number(isServing) * 2 + Number(isTerminating)] ??= {
+    state: stateOf(conditions),
+    nodeName: nodeName.toLowerCase(),
+    zoneHints,
+    nodeHints,
+    ...conditions,
+  });
+}
+
+/** Ready wins even over terminating: publishNotReadyAddresses makes terminating endpoints ready, and means it. */
+function stateOf({ isReady, isServing, isTerminating }: Conditions): EndpointState {
+  if (isReady) return 'ready';
+  return isServing && isTerminating ? 'terminating' : 'unavailable';
 }
 
 const noHints: Json = {};

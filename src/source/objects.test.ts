@@ -184,7 +184,19 @@ describe('readEndpointSlice', () => {
         family: 'ip',
         ports: [{ name: '', protocol: 'tcp', port: 8080 }],
         endpoints: [
-          { ip: '10.244.0.5', isReady: true, isServing: true, isTerminating: false, zoneHints: [], nodeHints: [] },
+          {
+            ip: '10.244.0.5',
+            port: 8080,
+            traits: {
+              state: 'ready',
+              nodeName: '',
+              isReady: true,
+              isServing: true,
+              isTerminating: false,
+              zoneHints: [],
+              nodeHints: [],
+            },
+          },
         ],
       },
       problems: [],
@@ -209,7 +221,7 @@ describe('readEndpointSlice', () => {
       ],
     });
     expect(object?.ports).toEqual([{ name: 'http', protocol: 'tcp', port: 80 }]);
-    expect(object?.endpoints).toMatchObject([{ ip: '10.244.0.5', isReady: true, zoneHints: ['a', 'b'] }]);
+    expect(object?.endpoints).toMatchObject([{ ip: '10.244.0.5', traits: { isReady: true, zoneHints: ['a', 'b'] } }]);
     expect(said(problems)).toMatchInlineSnapshot(`
      [
        "EndpointSlice shop/web-1: ports[2]: port "99999" is not a port (1-65535); the port is skipped",

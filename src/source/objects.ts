@@ -1,3 +1,4 @@
+import type { Endpoint, EndpointTraits } from '../model/endpoint.ts';
 import type { TrafficPolicy } from '../model/service-port.ts';
 import type { Problem } from '../model/proxy-state.ts';
 import type { Cidr } from '../net/cidr.ts';
@@ -55,14 +56,15 @@ export interface EndpointPortSpec {
   readonly port: Port;
 }
 
-export interface EndpointSpec {
-  readonly ip: Ip;
-  readonly nodeName?: string;
+export interface EndpointSpecTraits extends EndpointTraits {
   readonly isReady: boolean;
   readonly isServing: boolean;
   readonly isTerminating: boolean;
-  readonly zoneHints: readonly string[];
-  readonly nodeHints: readonly string[];
+}
+
+/** An endpoint at the first port of its slice; 0 if that has none. Most slices have one port, and their endpoints are those of a service. */
+export interface EndpointSpec extends Endpoint {
+  readonly traits: EndpointSpecTraits;
 }
 
 /** What decides rules of a discovery.k8s.io/v1 EndpointSlice. One that nobody uses (of a headless Service, of host names) has no endpoints. */

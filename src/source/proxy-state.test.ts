@@ -90,9 +90,9 @@ describe('endpoints', () => {
     [{ ready: false, serving: true }, 'unavailable'],
     [{ ready: null, serving: null, terminating: null }, 'ready'],
   ])('with conditions %j are %s', (conditions, state) => {
-    expect(onlyPort([service({}), slice('a', [{ addresses: ['10.244.0.1'], conditions }])])?.endpoints[0]?.state).toBe(
-      state,
-    );
+    expect(
+      onlyPort([service({}), slice('a', [{ addresses: ['10.244.0.1'], conditions }])])?.endpoints[0]?.traits.state,
+    ).toBe(state);
   });
 
   it('know what is local and what hints say', () => {
@@ -106,9 +106,9 @@ describe('endpoints', () => {
       { addresses: ['10.244.0.3'] },
     ];
     expect(onlyPort([service({}), slice('a', endpoints)])?.endpoints).toMatchObject([
-      { isLocal: true, zoneHints: ['a'], nodeHints: ['worker-1'] },
-      { isLocal: false, zoneHints: [], nodeHints: [] },
-      { isLocal: false },
+      { traits: { nodeName: 'worker-1', zoneHints: ['a'], nodeHints: ['worker-1'] } },
+      { traits: { nodeName: 'worker-2', zoneHints: [], nodeHints: [] } },
+      { traits: { nodeName: '' } },
     ]);
   });
 
@@ -120,7 +120,9 @@ describe('endpoints', () => {
       slice('b', [{ addresses, nodeName: 'worker-3', conditions: { ready: false, serving: true } }]),
     ];
     for (const order of [slices, [...slices].reverse()]) {
-      expect(onlyPort([service({}), ...order])?.endpoints).toMatchObject([{ state: 'ready', isLocal: true }]);
+      expect(onlyPort([service({}), ...order])?.endpoints).toMatchObject([
+        { traits: { state: 'ready', nodeName: 'worker-1' } },
+      ]);
     }
   });
 });

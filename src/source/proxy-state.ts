@@ -37,9 +37,8 @@ export function buildProxyState(
 }
 
 /** What the service ports of every Service follow from, besides the Service and its slices. */
-export function servicePortOptions({ nodeName, settings }: StateOptions): ServicePortOptions {
+export function servicePortOptions({ settings }: StateOptions): ServicePortOptions {
   return {
-    nodeName,
     allowsExternalIps: settings.featureGates['AllowServiceExternalIPs'] ?? true,
     hasSchedulers: settings.mode === 'ipvs',
   };

@@ -8,7 +8,6 @@ import type { Service } from './objects.ts';
 import { serviceScheduler } from './service-scheduler.ts';
 
 export interface ServicePortOptions {
-  readonly nodeName: string;
   /** Feature gate AllowServiceExternalIPs. */
   readonly allowsExternalIps: boolean;
   /** Mode ipvs: Services may choose their scheduler. */
@@ -78,7 +77,7 @@ function familyPorts(
     protocol,
     port,
     ...(nodePort === undefined ? {} : { nodePort }),
-    endpoints: endpointsOf(own, { family, portName, protocol }, options.nodeName),
+    endpoints: endpointsOf(own, { family, portName, protocol }),
   }));
 }
 

@@ -23,10 +23,7 @@ function service(n: number, endpoints: readonly number[]): ServicePort {
     endpoints: endpoints.map((e) => ({
       ip: `10.244.${e >> 8}.${e & 255}` as Ip,
       port: 8080 as Port,
-      state: 'ready',
-      isLocal: false,
-      zoneHints: [],
-      nodeHints: [],
+      traits: { state: 'ready', nodeName: '', zoneHints: [], nodeHints: [] },
     })),
   };
 }

@@ -1,7 +1,7 @@
 import isEqual from 'lodash-es/isEqual.js';
 import sortedUniq from 'lodash-es/sortedUniq.js';
 import { categorizeEndpoints, type CategorizedEndpoints, type EndpointList } from '../../model/categorize-endpoints.ts';
-import type { Endpoint } from '../../model/endpoint.ts';
+import { type Endpoint, isOnNode } from '../../model/endpoint.ts';
 import { type Frontend, frontendsOf } from '../../model/frontend.ts';
 import type { NodeState } from '../../model/proxy-state.ts';
 import type { ServicePort } from '../../model/service-port.ts';
@@ -40,7 +40,7 @@ export function contributeServicePort(
   if (servicePort.healthCheckNodePort !== undefined) {
     contribution.add(sets.healthCheckNodePorts, String(servicePort.healthCheckNodePort));
   }
-  const localIps = localIpsOf(categorized.cluster).concat(localIpsOf(categorized.local));
+  const localIps = [categorized.cluster, categorized.local].flatMap((list) => localIpsOf(list, node.nodeName));
   for (const ip of localIps.sort()) contribution.add(sets.hairpin, concatenate(ip, ip));
   const balanced = {
     cluster: endpointTexts(categorized.cluster.endpoints),
@@ -56,8 +56,8 @@ export function contributeServicePort(
   return contribution.seal();
 }
 
-function localIpsOf({ endpoints }: EndpointList): readonly Ip[] {
-  return endpoints.filter(({ isLocal }) => isLocal).map(({ ip }) => ip);
+function localIpsOf({ endpoints }: EndpointList, nodeName: string): readonly Ip[] {
+  return endpoints.filter((endpoint) => isOnNode(endpoint, nodeName)).map(({ ip }) => ip);
 }
 
 /** Sorted, so that equal lists give equal slots whatever the order in the state. */
