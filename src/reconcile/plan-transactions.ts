@@ -3,7 +3,7 @@ import { onDemand } from '../compile/nftables/spare-chains.ts';
 import { diffTable } from '../diff/nftables.ts';
 import { families, type Family } from '../net/ip.ts';
 import type { Ruleset, Table } from '../ruleset/nftables/ruleset.ts';
-import { type Command, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
+import { type Command, type ElementCommand, elementId, type Transaction } from '../ruleset/nftables/transaction.ts';
 
 /** Elements a transaction at most, where it may be cut: nft needs about 1 kB of memory for each. */
 const chunkSize = 20_000;
@@ -23,15 +23,15 @@ export function chunkTransaction(transaction: Transaction, size = chunkSize): re
   if (commands.length <= Math.min(size, smallSize) || !onlyAdds(transaction))
     return commands.length === 0 ? [] : [transaction];
   // Declarations of both tables go first and alone: chains must exist before elements lead to them, and elements without declarations
-  // can take the short way into the kernel. Intervals cannot: among others they would take all of these the long way.
+  // can take the short way into the kernel. Intervals cannot, so they go with the declarations: what they say of a frontend or an address
+  // matters only to what comes after them.
   const structure: Command[] = [];
   const chunks: Command[][] = [structure];
   let chunk = structure;
   for (const command of commands) {
-    if (command.kind !== 'element' || (chunk === structure && isOfInterval(command))) structure.push(command);
+    if (command.kind !== 'element' || isOfInterval(command)) structure.push(command);
     else {
-      const isAlike = chunk !== structure && isOfInterval(chunk[0]) === isOfInterval(command);
-      if (!isAlike || chunk.length === size) chunks.push((chunk = []));
+      if (chunk === structure || chunk.length === size) chunks.push((chunk = []));
       chunk.push(command);
     }
   }
@@ -58,16 +58,13 @@ export function splitAround(
     if (command.kind === 'element' && command.verb === 'add') added.add(elementId(command));
   // An interval may take the place of one that it overlaps, so these stay together.
   const isLate = (command: Command) =>
-    command.kind === 'element' &&
-    command.verb === 'delete' &&
-    !command.set.flags.includes('interval') &&
-    !added.has(elementId(command));
+    command.kind === 'element' && command.verb === 'delete' && !isOfInterval(command) && !added.has(elementId(command));
   const [late, early] = partition(commands, isLate);
   return [{ commands: early }, { commands: late }];
 }
 
-function isOfInterval(command: Command | undefined): boolean {
-  return command?.kind === 'element' && command.set.flags.includes('interval');
+function isOfInterval(command: ElementCommand): boolean {
+  return command.set.flags.includes('interval');
 }
 
 /** Up to here a transaction is quick as it is. */
