@@ -1,3 +1,4 @@
+import isEqual from 'lodash-es/isEqual.js';
 import { categorizeEndpoints } from '../model/categorize-endpoints.ts';
 import type { NodeState } from '../model/proxy-state.ts';
 import { isExternallyAccessible, type ServicePort } from '../model/service-port.ts';
@@ -67,6 +68,12 @@ export class ServiceTally {
   }
 }
 
+// One for all: nearly every Service has neither.
+const none: Pick<Tally, 'health' | 'noLocal'> = {
+  health: [],
+  noLocal: { ip: { internal: 0, external: 0 }, ip6: { internal: 0, external: 0 } },
+};
+
 function tallyOf(servicePorts: readonly ServicePort[], node: NodeState): Tally {
   const noLocal = { ip: { internal: 0, external: 0 }, ip6: { internal: 0, external: 0 } };
   let endpoints = 0;
@@ -78,5 +85,10 @@ function tallyOf(servicePorts: readonly ServicePort[], node: NodeState): Tally {
     if (servicePort.externalTrafficPolicy === 'Local' && isExternallyAccessible(servicePort))
       noLocal[servicePort.family].external++;
   }
-  return { endpoints, health: serviceHealthOf(servicePorts, node.nodeName), noLocal };
+  const health = serviceHealthOf(servicePorts, node.nodeName);
+  return {
+    endpoints,
+    health: health.length === 0 ? none.health : health,
+    noLocal: isEqual(noLocal, none.noLocal) ? none.noLocal : noLocal,
+  };
 }

@@ -44,8 +44,19 @@ export type ListName = 'cluster' | 'local';
 export const lists: readonly ListName[] = ['cluster', 'local'];
 
 export function endpointMap(shape: FrontendShape, list: ListName, protocol: Protocol): string {
-  return `${shape === 'nodeport' ? 'nodeport-' : ''}${list}-endpoints-${protocol}`;
+  return endpointMaps[shape][list][protocol];
 }
+
+const ofProtocols = (name: string): Readonly<Record<Protocol, string>> => ({
+  tcp: `${name}-tcp`,
+  udp: `${name}-udp`,
+  sctp: `${name}-sctp`,
+});
+/** Made once: every service keeps one of these names. */
+const endpointMaps = {
+  ip: { cluster: ofProtocols('cluster-endpoints'), local: ofProtocols('local-endpoints') },
+  nodeport: { cluster: ofProtocols('nodeport-cluster-endpoints'), local: ofProtocols('nodeport-local-endpoints') },
+} as const;
 
 /** Maps from a frontend and a slot to an endpoint. */
 export function isEndpointMap(set: string): boolean {
