@@ -96,7 +96,7 @@ cat > "$work/config.json" << JSON
 {
   "architecture": "$architecture",
   "os": "linux",
-  "config": { "Env": ["$(setting ENV)"], "Entrypoint": $(setting ENTRYPOINT), "Cmd": $(setting CMD) },
+  "config": { "Env": [$(setting ENV | sed 's/[^ ]\+/"&"/g; s/ /, /g')], "Entrypoint": $(setting ENTRYPOINT), "Cmd": $(setting CMD) },
   "rootfs": { "type": "layers", "diff_ids": ["sha256:$(digest "$work/base.tar")", "sha256:$(digest "$work/program.tar")"] }
 }
 JSON

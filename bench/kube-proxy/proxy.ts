@@ -5,6 +5,7 @@ import { repository } from '../../test/cluster/command.ts';
 import { podCidr } from '../generate.ts';
 import { pathWith } from './binaries.ts';
 import { nodeName, type Place } from './cluster.ts';
+import { daemonNode } from '../programs/commands.ts';
 import { BackgroundProcess } from './process.ts';
 
 /** One of the two programs, as a user runs it. */
@@ -31,8 +32,7 @@ export const vipmap: Proxy = {
   map: 'service-ips',
   command(_, config) {
     if (!existsSync(bundle)) throw new Error(`${bundle} is missing; npm run build makes it`);
-    // As the image has it.
-    return [process.execPath, '--max-semi-space-size=2', bundle, 'run', '--config', config];
+    return [...daemonNode, bundle, 'run', '--config', config];
   },
 };
 

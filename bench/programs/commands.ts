@@ -6,11 +6,17 @@ import { nftProgram } from '../node-rig.ts';
 const bundle = join(import.meta.dirname, '..', '..', 'dist', 'vipmap.mjs');
 const nodeArgs = ['--node', 'node-1', '--cluster-cidr', podCidr, '--node-addresses', '192.168.0.2'];
 
+/** Node as the image starts it for the daemon, which trades time for memory. */
+export const daemonNode: readonly [string, ...string[]] = [
+  'env',
+  'MALLOC_ARENA_MAX=1',
+  process.execPath,
+  '--max-semi-space-size=2',
+];
+
 /** As a user starts it. */
 export const vipmap = (command: string, ...args: readonly string[]): readonly string[] => [
-  process.execPath,
-  // The daemon as the image has it, which trades time for memory.
-  ...(command === 'run' ? ['--max-semi-space-size=2'] : []),
+  ...(command === 'run' ? daemonNode : [process.execPath]),
   bundle,
   command,
   ...nodeArgs,

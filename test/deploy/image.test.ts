@@ -24,7 +24,7 @@ describe('the image', () => {
     // The rest is read from the Dockerfile.
     for (const instruction of ['ENV', 'ENTRYPOINT', 'CMD']) {
       expect(dockerfile.match(new RegExp(`^${instruction} `, 'gm'))).toHaveLength(1);
-      expect(script).toContain(`$(setting ${instruction})`);
+      expect(script).toContain(`$(setting ${instruction}`);
     }
   });
 
@@ -48,7 +48,8 @@ describe('the image', () => {
     expect(readlinkSync(folder + entrypoint)).toBe('../lib/vipmap/vipmap.mjs');
     expect(readFileSync(program, 'utf8').split('\n', 1)).toEqual(['#!/usr/local/bin/node --max-semi-space-size=2']);
     expect(lstatSync(program).mode & 0o777).toBe(0o755);
-    expect(/^ENV PATH=(.*)$/m.exec(dockerfile)?.[1]?.split(':')).toEqual(
+    expect(dockerfile).toMatch(/^ENV .* MALLOC_ARENA_MAX=1$/m);
+    expect(/^ENV PATH=(\S*)/m.exec(dockerfile)?.[1]?.split(':')).toEqual(
       expect.arrayContaining(['/usr/local/bin', '/usr/sbin']),
     );
   });
