@@ -68,6 +68,7 @@ function timedTransport(transport: NetlinkTransport, times: KernelTimes): Netlin
     sendAside: (bytes) => timed(() => transport.sendAside(bytes), note(bytes)),
     receive: () => transport.receive(),
     receiveAside: () => transport.receiveAside(),
+    receiveManyAside: () => transport.receiveManyAside(),
     close: () => transport.close(),
   };
 }

@@ -95,6 +95,7 @@ export const conntrackChecks: Checks = {
         sendAside,
         receive: () => socket.receive(),
         receiveAside: () => socket.receiveAside(),
+        receiveManyAside: () => socket.receiveManyAside(),
         close: () => socket.close(),
       };
     };

@@ -33,6 +33,10 @@ export class FakeTransport implements NetlinkTransport {
   receiveAside(): Promise<Buffer | undefined> {
     return Promise.resolve().then(() => this.receive());
   }
+  async receiveManyAside(): Promise<readonly Buffer[]> {
+    const datagram = await this.receiveAside();
+    return datagram === undefined ? [] : [datagram];
+  }
   close(): void {
     this.isClosed = true;
   }

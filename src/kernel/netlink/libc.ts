@@ -15,6 +15,11 @@ export interface Libc {
   recv(fd: number, bytes: Uint8Array, length: number, flags: number): number;
   /** The same in a thread of Node's pool; gives the length, or the errno as a negative number. */
   recvAside(fd: number, bytes: Uint8Array, length: number, flags: number): Promise<number>;
+  /**
+   * Receives several datagrams, to where an array of struct mmsghdr says, in a thread of Node's pool; gives how many, or the errno as a
+   * negative number.
+   */
+  recvmmsgAside(fd: number, headers: Uint8Array, count: number, flags: number): Promise<number>;
   close(fd: number): number;
   /** Of the call before. */
   errno(): number;
@@ -63,14 +68,17 @@ function loadByKoffi(): Libc {
   const library = koffi.load(null);
   const send = library.func('intptr_t send(int fd, const void *bytes, size_t length, int flags)');
   const recv = library.func('intptr_t recv(int fd, void *bytes, size_t length, int flags)');
+  const recvmmsg = library.func('int recvmmsg(int fd, void *headers, unsigned int count, int flags, void *timeout)');
   // koffi hands the errno of the other thread over with the result.
-  const aside = (call: KoffiFunction) => (fd: number, bytes: Uint8Array, length: number, flags: number) =>
-    new Promise<number>((resolve, reject) => {
-      call.async(fd, bytes, length, flags, (error: Error | null, result: number) => {
-        if (error !== null) reject(error);
-        else resolve(result < 0 ? -koffi.errno() : result);
+  const aside =
+    (call: KoffiFunction, ...more: readonly unknown[]) =>
+    (fd: number, bytes: Uint8Array, length: number, flags: number) =>
+      new Promise<number>((resolve, reject) => {
+        call.async(fd, bytes, length, flags, ...more, (error: Error | null, result: number) => {
+          if (error !== null) reject(error);
+          else resolve(result < 0 ? -koffi.errno() : result);
+        });
       });
-    });
   return {
     socket: library.func('int socket(int domain, int type, int protocol)'),
     bind: library.func('int bind(int fd, const void *address, uint32_t length)'),
@@ -80,6 +88,7 @@ function loadByKoffi(): Libc {
     sendAside: aside(send),
     recv,
     recvAside: aside(recv),
+    recvmmsgAside: aside(recvmmsg, null),
     close: library.func('int close(int fd)'),
     errno: () => koffi.errno(),
     address: (bytes) => koffi.address(bytes),

@@ -41,6 +41,7 @@ function tell(...looks: readonly (readonly (Buffer | NetlinkError)[])[]): Rulese
       return next;
     },
     receiveAside: () => Promise.resolve(undefined),
+    receiveManyAside: () => Promise.resolve([]),
     close: () => undefined,
   };
   const isOurs = (portId: number) => portId === 7;

@@ -33,6 +33,8 @@ export interface NetlinkTransport {
   receive(): Buffer | undefined;
   /** As receive, but the kernel works while the event loop goes on: it makes the parts of a dump as they are received. */
   receiveAside(): Promise<Buffer | undefined>;
+  /** As receiveAside, but all that wait, up to a thousand or so, none longer than manyBytes; empty if none waits. */
+  receiveManyAside(): Promise<readonly Buffer[]>;
   close(): void;
 }
 
@@ -55,11 +57,54 @@ const defaultBufferBytes = 64 << 20;
 // The kernel gives dumps in datagrams of up to 32 kB (NLMSG_GOODSIZE and netlink_recvmsg), to those who have room for them.
 const datagramBytes = 1 << 17;
 
+/** Enough for the answer about one element. */
+const manyBytes = 1 << 9;
+const manyCount = 1 << 10;
+
+/** Room for many short datagrams, and the array of struct mmsghdr (recvmmsg(2)) that points there. */
+class ManyDatagrams {
+  readonly headers = Buffer.alloc(manyCount * mmsghdrBytes);
+  readonly #vectors = Buffer.alloc(manyCount * iovecBytes);
+  readonly #bytes = Buffer.alloc(manyCount * manyBytes);
+  /** Views that were given before: mostly the next ones are as long. */
+  readonly #views: Buffer[] = [];
+
+  constructor(libc: Libc) {
+    const [vectors, bytes] = [libc.address(this.#vectors), libc.address(this.#bytes)];
+    for (let i = 0; i < manyCount; i++) {
+      this.#vectors.writeBigUInt64LE(bytes + BigInt(i * manyBytes), i * iovecBytes);
+      this.#vectors.writeBigUInt64LE(BigInt(manyBytes), i * iovecBytes + 8);
+      this.headers.writeBigUInt64LE(vectors + BigInt(i * iovecBytes), i * mmsghdrBytes + msgIovAt);
+      this.headers.writeBigUInt64LE(1n, i * mmsghdrBytes + msgIovAt + 8);
+    }
+  }
+
+  first(count: number): readonly Buffer[] {
+    const views: Buffer[] = [];
+    for (let i = 0; i < count; i++) {
+      // One that was cut off is found so when it is read.
+      const length = Math.min(this.headers.readUInt32LE(i * mmsghdrBytes + msgLenAt), manyBytes);
+      const known = this.#views[i];
+      const view = known?.length === length ? known : this.#bytes.subarray(i * manyBytes, i * manyBytes + length);
+      this.#views[i] = view;
+      views.push(view);
+    }
+    return views;
+  }
+}
+
+// On 64-bit machines: struct msghdr has 56 bytes, and struct mmsghdr the length after it.
+const iovecBytes = 16;
+const mmsghdrBytes = 64;
+const msgIovAt = 16;
+const msgLenAt = 56;
+
 /** A netlink socket in the network namespace of this process. */
 export class NetlinkSocket implements NetlinkTransport {
   readonly portId: number;
   readonly #libc: Libc;
   readonly #scratch = Buffer.alloc(datagramBytes);
+  #many: ManyDatagrams | undefined;
   #fd: number;
 
   /** Undefined where libc cannot be called (see whyNoLibc). Throws a NetlinkError where the kernel has no such socket. */
@@ -110,6 +155,15 @@ export class NetlinkSocket implements NetlinkTransport {
   async receiveAside(): Promise<Buffer | undefined> {
     const { length } = this.#scratch;
     return this.#received(await this.#libc.recvAside(this.#fd, this.#scratch, length, MSG_DONTWAIT | MSG_TRUNC));
+  }
+
+  async receiveManyAside(): Promise<readonly Buffer[]> {
+    const many = (this.#many ??= new ManyDatagrams(this.#libc));
+    const count = await this.#libc.recvmmsgAside(this.#fd, many.headers, manyCount, MSG_DONTWAIT | MSG_TRUNC);
+    if (count >= 0) return many.first(count);
+    const { EAGAIN, EINTR } = os.constants.errno;
+    if (count === -EAGAIN || count === -EINTR) return [];
+    throw failedCall('recvmmsg', -count);
   }
 
   #received(lengthOrErrno: number): Buffer | undefined {
