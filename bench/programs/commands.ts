@@ -11,7 +11,7 @@ export const daemonNode: readonly [string, ...string[]] = [
   'env',
   'MALLOC_ARENA_MAX=1',
   process.execPath,
-  '--max-semi-space-size=2',
+  '--max-semi-space-size=4',
 ];
 
 /** As a user starts it. */

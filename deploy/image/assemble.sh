@@ -78,7 +78,7 @@ install_program() {
   mkdir -p "$lib" "$folder/usr/local/bin"
   # There is no /usr/bin/env in the image.
   # A small young generation: what lives here lives long, and the rest is garbage of a first load (half the memory on a large cluster).
-  sed '1s|.*|#!/usr/local/bin/node --max-semi-space-size=2|' dist/vipmap.mjs > "$lib/vipmap.mjs"
+  sed '1s|.*|#!/usr/local/bin/node --max-semi-space-size=4|' dist/vipmap.mjs > "$lib/vipmap.mjs"
   chmod 755 "$lib/vipmap.mjs"
   ln -sf ../lib/vipmap/vipmap.mjs "$folder/usr/local/bin/vipmap"
   install -D -m 644 LICENSE "$folder/usr/share/doc/vipmap/copyright"

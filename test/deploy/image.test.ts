@@ -46,7 +46,7 @@ describe('the image', () => {
     expect(entrypoint).toBe('/usr/local/bin/vipmap');
     const program = `${folder}/usr/local/lib/vipmap/vipmap.mjs`;
     expect(readlinkSync(folder + entrypoint)).toBe('../lib/vipmap/vipmap.mjs');
-    expect(readFileSync(program, 'utf8').split('\n', 1)).toEqual(['#!/usr/local/bin/node --max-semi-space-size=2']);
+    expect(readFileSync(program, 'utf8').split('\n', 1)).toEqual(['#!/usr/local/bin/node --max-semi-space-size=4']);
     expect(lstatSync(program).mode & 0o777).toBe(0o755);
     expect(dockerfile).toMatch(/^ENV .* MALLOC_ARENA_MAX=1$/m);
     expect(/^ENV PATH=(\S*)/m.exec(dockerfile)?.[1]?.split(':')).toEqual(
