@@ -1,14 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { compile } from '../compile/nftables/compile.ts';
 import { KernelError } from '../kernel/kernel.ts';
 import { MemoryKernel } from '../kernel/memory.ts';
 import type { NodeState } from '../model/proxy-state.ts';
 import type { ServicePort } from '../model/service-port.ts';
-import type { Ip } from '../net/ip.ts';
+import type { Family, Ip } from '../net/ip.ts';
 import type { Port } from '../net/port.ts';
 import { applyTransaction } from '../ruleset/nftables/apply-transaction.ts';
+import type { Elements, SetDeclaration } from '../ruleset/nftables/ruleset.ts';
 import type { Transaction } from '../ruleset/nftables/transaction.ts';
 import { Keeper } from './keeper.ts';
-import { SyncLoop } from './sync-loop.ts';
+import { adoptedUnread, SyncLoop } from './sync-loop.ts';
 
 const node: NodeState = {
   nodeName: 'node-1',
@@ -135,6 +137,20 @@ describe('the loop', () => {
     await delay(60);
     expect(events.slice(2)).toEqual(['audit for a foreign change: table', 'audit for a third: ok']);
     expect(held()).toEqual(['10.96.0.1']);
+    await loop.stop();
+  });
+
+  it('looks at the kernel after a start that did not read all of it', async () => {
+    const { kernel, loop, events, put } = setUp();
+    kernel.ruleset = compile({ ...node, servicePorts: service(1)[1] }).ruleset;
+    const asking = Object.assign(kernel, {
+      lookUpElements: (_family: Family, _set: SetDeclaration, elements: Elements) =>
+        Promise.resolve({ elements, isComplete: false }),
+    });
+    put(1);
+    await delay(60);
+    expect(asking.tried.flatMap(({ commands }) => commands)).toEqual([]);
+    expect(events).toEqual(['queued', 'full nothing', `audit for ${adoptedUnread}: ok`]);
     await loop.stop();
   });
 
