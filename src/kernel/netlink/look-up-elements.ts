@@ -16,9 +16,8 @@ const keysPerRequest = 1_000;
 /** So many are sent aside: the kernel needs as long as it takes to hand them over. */
 const keysAside = 100;
 
-/** With more missing than this share of what was expected, and than this number, reading all is as good. */
-const missingShare = 0.1;
-const missingAtLeast = 100;
+/** Each that is missing takes a request more, about a millisecond. With more of them, reading all is as good. */
+const missingMost = 500;
 
 /**
  * Asks a set for each of the elements that it may well hold. Time grows with their number, while reading the whole set takes time in its
@@ -39,6 +38,7 @@ export async function lookUpElements(
     const actual = await readActualSet(transport, family, set);
     if (actual === undefined) return undefined;
     if (actual.count === 0) return { elements: expected.size === 0 ? expected : new Map(), isComplete: true };
+    if (actual.count !== undefined && actual.count + missingMost < expected.size) return undefined;
     const lookup = new Lookup(transport, family, set, actual, expected);
     if (!(await lookup.run(turns))) return undefined;
     // Asked for again: of what changed meanwhile, either this or the answers tell.
@@ -88,14 +88,13 @@ class Lookup {
 
   /** False if so much is missing that going on makes no sense. */
   async run(turns: Turns): Promise<boolean> {
-    const most = Math.max(missingAtLeast, this.#expected.size * missingShare);
     let asked = await this.#send(this.#nextKeys());
     while (asked !== undefined) {
       // While the kernel works on a request, the answers to the one before are read. Both end before the socket may be closed.
       const [sent, read] = await Promise.allSettled([this.#send(this.#nextKeys()), this.#readAnswers(asked)]);
       if (sent.status === 'rejected') throw sent.reason;
       if (read.status === 'rejected') throw read.reason;
-      if (this.missing.length > most) return false;
+      if (this.missing.length > missingMost) return false;
       asked = sent.value ?? (await this.#send(this.#nextKeys()));
       if (turns.isOver) await turns.next();
     }
