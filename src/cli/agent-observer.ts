@@ -5,7 +5,6 @@ import { healthCheckAddresses } from '../observe/service-health-state.ts';
 import { ServiceHealthServers } from '../observe/service-health.ts';
 import { ServiceTally } from '../observe/service-tally.ts';
 import { countElements } from '../ruleset/nftables/ruleset.ts';
-import { adoptedUnread } from '../reconcile/sync-loop.ts';
 import type { EventRecorder } from '../source/kubernetes/events.ts';
 import type { AgentObserver } from './agent.ts';
 import type { Reporter } from './terminal.ts';
@@ -91,9 +90,7 @@ export function observeAgent({ metrics, health, reporter, events }: ObserverOpti
       for (const family of families) metrics.syncFailed(family);
     },
 
-    audited({ wrong, setAside }, reason) {
-      // What an earlier instance left behind is nobody's fault.
-      if (reason === adoptedUnread) return;
+    audited({ wrong, setAside }) {
       for (const { place, count } of wrong) metrics.auditMended(place, count);
       metrics.audited(setAside.length > 0 ? 'failed' : wrong.length > 0 ? 'mended' : 'ok');
     },

@@ -1,4 +1,5 @@
 import isEqual from 'lodash-es/isEqual.js';
+import partition from 'lodash-es/partition.js';
 import { interfaceName } from '../ruleset/ipvs/virtual-server.ts';
 import { hasOwnInterface, readNodeAddresses } from '../kernel/node-addresses.ts';
 import type { FailedStep } from '../kernel/ipvs-kernel.ts';
@@ -6,6 +7,7 @@ import type { Kernel } from '../kernel/kernel.ts';
 import { deleteConntrack, readConntrack } from '../kernel/netlink/conntrack.ts';
 import { families, type Family, familyName, type Ip } from '../net/ip.ts';
 import type { Conflict } from '../compile/nftables/claims.ts';
+import { isEndpointMap } from '../compile/nftables/names.ts';
 import type { OwnerOf } from '../compile/nftables/owners.ts';
 import { type AuditResult, Keeper, type SyncResult } from '../reconcile/keeper.ts';
 import type { ServersKeeper } from '../reconcile/servers.ts';
@@ -34,7 +36,7 @@ export interface AgentObserver {
   /** Mode ipvs: what had waited was done, as far as it could be. */
   drained(result: SyncResult): void;
   failed(error: Error): void;
-  audited(result: AuditResult, reason: string): void;
+  audited(result: AuditResult): void;
   foreignChange(): void;
   conntrackCleaned(deleted: Readonly<Record<Family, number>>, durationMs: number): void;
 }
@@ -215,15 +217,16 @@ export class Agent {
   #audited(result: AuditResult, reason: string): void {
     const { reporter, observer } = this.#options;
     reportSetAside(reporter, result.setAside);
-    for (const { family, place, count, example } of result.wrong)
-      if (reason === adoptedUnread)
-        reporter.info(`table ${family} vipmap: ${plural(count, 'element')} of ${place} left over from before: removed`);
-      else
-        reporter.warn(
-          `${place === 'IPVS' ? `IPVS (${familyName[family]})` : `table ${family} vipmap`} was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
-          { family, place, count, reason },
-        );
-    observer.audited(result, reason);
+    // Endpoints that an earlier instance left where the start did not look are nobody's fault.
+    const [leftOver, wrong] = partition(result.wrong, ({ place }) => reason === adoptedUnread && isEndpointMap(place));
+    for (const { family, place, count } of leftOver)
+      reporter.info(`table ${family} vipmap: ${plural(count, 'element')} of ${place} left over from before: removed`);
+    for (const { family, place, count, example } of wrong)
+      reporter.warn(
+        `${place === 'IPVS' ? `IPVS (${familyName[family]})` : `table ${family} vipmap`} was not as it should be and was mended: ${place}, ${count} wrong (${example}); seen because: ${reason}`,
+        { family, place, count, reason },
+      );
+    observer.audited({ ...result, wrong });
   }
 
   /** Beside the loop: it may take long on a node with many connections, and rules must not wait for it. */
