@@ -6,7 +6,7 @@ import type { NodeState } from '../model/proxy-state.ts';
 import type { ServicePort } from '../model/service-port.ts';
 import { families, type Family } from '../net/ip.ts';
 import { type Elements, elementsOf, type Ruleset, type SetDeclaration } from '../ruleset/nftables/ruleset.ts';
-import { readMost, readRest } from './read-ruleset.ts';
+import { readExpected, readMost, readRest } from './read-ruleset.ts';
 
 /** The ruleset that is wanted, on the slots that endpoints have in the kernel, beside what that holds. */
 export interface Adopted {
@@ -40,8 +40,7 @@ export async function adopt(
   let isComplete = true;
   const readEndpoints = async (family: Family, set: SetDeclaration): Promise<Elements> => {
     const expected = elementsOf(live.ruleset[family], set.name);
-    const found = await kernel.lookUpElements?.(family, set, expected);
-    if (found === undefined || (isThorough && !found.isComplete)) return kernel.readElements(family, set);
+    const found = await readExpected(kernel, family, set, expected, isThorough);
     isComplete &&= found.isComplete;
     return found.elements;
   };

@@ -22,7 +22,7 @@ import { applyTransaction, type SetAside } from './apply-transaction.ts';
 import { auditMap, auditStructure, type Wrong, wrongServers } from './audit.ts';
 import { type Forgotten, forgetStaleAffinity } from './forget-affinity.ts';
 import { chunkTransaction, planTransaction, splitAround } from './plan-transactions.ts';
-import { readMost, readRuleset } from './read-ruleset.ts';
+import { readExpected, readMost, readRuleset } from './read-ruleset.ts';
 import { joinRecords, recordOf, type ServersKeeper } from './servers.ts';
 
 /** What bringing the kernel up to date came to. */
@@ -218,19 +218,14 @@ export class Keeper {
       // Begins between two changes, so that none is under way that the reading may or may not see.
       const reading = await this.#exclusively(() => {
         this.#changedMeanwhile = changed;
-        return Promise.resolve({ elements: this.#readWhole(family, set) });
+        const expected = elementsOf(this.#table(family), set.name);
+        return Promise.resolve({ found: readExpected(this.#kernel, family, set, expected, true) });
       });
-      const actual = await reading.elements;
-      await this.#exclusively(() => (this.#live === live ? judge(actual, changed) : Promise.resolve()));
+      const { elements } = await reading.found;
+      await this.#exclusively(() => (this.#live === live ? judge(elements, changed) : Promise.resolve()));
     } finally {
       this.#changedMeanwhile = undefined;
     }
-  }
-
-  async #readWhole(family: Family, set: SetDeclaration): Promise<Elements> {
-    const expected = elementsOf(this.#table(family), set.name);
-    const found = await this.#kernel.lookUpElements?.(family, set, expected);
-    return found?.isComplete === true ? found.elements : this.#kernel.readElements(family, set);
   }
 
   #table(family: Family): Table {

@@ -1,5 +1,5 @@
 import { isEndpointMap } from '../compile/nftables/names.ts';
-import type { Kernel } from '../kernel/kernel.ts';
+import type { Kernel, LookedUp } from '../kernel/kernel.ts';
 import { families, type Family } from '../net/ip.ts';
 import {
   type Elements,
@@ -26,6 +26,22 @@ export async function readMost(kernel: Kernel): Promise<Ruleset> {
   return readRest(await readTables(kernel), (family, set) =>
     canAsk && isEndpointMap(set.name) ? undefined : kernel.readElements(family, set),
   );
+}
+
+/**
+ * What a set holds that should hold this, by asking for it where the kernel can be asked. `isThorough`: all of it, even if that takes
+ * reading the set.
+ */
+export async function readExpected(
+  kernel: Kernel,
+  family: Family,
+  set: SetDeclaration,
+  expected: Elements,
+  isThorough: boolean,
+): Promise<LookedUp> {
+  const found = await kernel.lookUpElements?.(family, set, expected);
+  if (found !== undefined && (found.isComplete || !isThorough)) return found;
+  return { elements: await kernel.readElements(family, set), isComplete: true };
 }
 
 async function readTables(kernel: Kernel): Promise<Ruleset> {

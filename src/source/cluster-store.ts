@@ -7,6 +7,7 @@ import { isRecord, type Json } from './fields.ts';
 import {
   type EndpointSlice,
   identify,
+  keyOf,
   type Node,
   type Read,
   readNode,
@@ -55,15 +56,10 @@ export function observe(kind: WatchedKind, raw: Json): Observed {
   const time = annotations[triggerTime];
   const triggeredAtMs = typeof time === 'string' ? Date.parse(time) : NaN;
   return {
-    key: who.namespace === '' ? who.name : nameIn(who.namespace, who.name),
+    key: who.namespace === '' ? who.name : keyOf(who.namespace, who.name),
     ...readers[kind](raw),
     ...(Number.isNaN(triggeredAtMs) ? {} : { triggeredAtMs }),
   };
-}
-
-/** One flat text, which costs less as a key than the pieces that V8 makes of a template. */
-function nameIn(namespace: string, name: string): string {
-  return [namespace, name].join('/');
 }
 
 export interface Trigger {
@@ -246,7 +242,7 @@ export class ClusterStore implements ObjectSink {
   /** A slice can go from one Service to another. */
   #indexSlice(before: EndpointSlice | undefined, after: EndpointSlice | undefined): void {
     const serviceOf = (slice: EndpointSlice | undefined) =>
-      slice === undefined || slice.service === '' ? undefined : nameIn(slice.namespace, slice.service);
+      slice === undefined || slice.service === '' ? undefined : keyOf(slice.namespace, slice.service);
     const [from, to] = [serviceOf(before), serviceOf(after)];
     if (from !== undefined) {
       const others = (this.#slicesOfService.get(from) ?? []).filter((slice) => slice !== before);

@@ -7,6 +7,7 @@ import {
   type EndpointSlice,
   identify,
   type Identity,
+  keyOf,
   type Node,
   type Read,
   readNode,
@@ -152,8 +153,7 @@ function keep<T>(
     const message = `apiVersion ${found}, accepted: ${of.apiVersions.join(', ')}; the object is skipped`;
     return void problems.push({ object: titleOf(kind, who), message });
   }
-  // Joined into one flat text, which costs less as a key than the pieces that V8 makes of a template.
-  const key = [who.namespace, who.name].join('/');
+  const key = keyOf(who.namespace, who.name);
   const earlier = into.get(key);
   if (earlier !== undefined) {
     const where = earlier.file === file ? `in ${file}` : `in ${earlier.file} and ${file}`;

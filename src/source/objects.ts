@@ -134,6 +134,11 @@ export interface Identity {
   readonly name: string;
 }
 
+/** Joined into one flat text, which costs less as a key than the pieces that V8 makes of a template. */
+export function keyOf(namespace: string, name: string): string {
+  return [namespace, name].join('/');
+}
+
 /** What messages call an object: `Service shop/web`, `Node worker-1`. */
 export function titleOf(kind: string, { namespace, name }: Identity): string {
   return namespace === '' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;

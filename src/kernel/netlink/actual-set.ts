@@ -63,7 +63,7 @@ function dataLayout(declared: DataLayout | undefined, { dataType }: Declaration)
 
 async function readDeclaration(transport: NetlinkTransport, family: Family, set: SetDeclaration): Promise<Declaration> {
   const writer = new MessageWriter(256);
-  beginSetRequest(writer, nft.GETSET, NLM_F_REQUEST, family, set).end();
+  writer.endMessage(beginSetRequest(writer, nft.GETSET, NLM_F_REQUEST, family, set));
   transport.send(writer.bytes());
   for (;;) {
     for (const message of readMessages(await receiveSoon(transport, 10_000))) {
@@ -93,7 +93,7 @@ function parseDeclaration(message: Message): Declaration {
   };
 }
 
-/** Starts a request about a set, or about elements of it; end() completes it. */
+/** Starts a request about a set, or about elements of it; the result is for endMessage. */
 export function beginSetRequest(
   writer: MessageWriter,
   type: number,
@@ -101,10 +101,10 @@ export function beginSetRequest(
   family: Family,
   set: SetDeclaration,
   sequence = 1,
-): { readonly end: () => void } {
+): number {
   const at = writer.beginMessage(type, flags, sequence, family === 'ip' ? AF_INET : AF_INET6);
-  // In both kinds of request, attribute 1 is the table and 2 the set.
+  // In all kinds of request, attribute 1 is the table and 2 the set.
   writer.text(nft.LIST_TABLE, tableName);
   writer.text(nft.LIST_SET, set.name);
-  return { end: () => writer.endMessage(at) };
+  return at;
 }

@@ -7,7 +7,7 @@ import { NetlinkError } from './errors.ts';
 import { type Message, MessageWriter, NLM_F_ACK, NLM_F_REQUEST, readAnswer, readMessages } from './message.ts';
 import * as nft from './nf-tables.ts';
 import { forEachElement, goToValue, OddElement, partsOf, readData } from './read-element.ts';
-import { writeText } from './set-layout.ts';
+import { layoutOfSet, writeText } from './set-layout.ts';
 import { type NetlinkTransport, receiveSoon } from './socket.ts';
 
 /** Keys a request: some milliseconds of the kernel's time, and as many answers as surely fit the socket. */
@@ -32,7 +32,7 @@ export async function lookUpElements(
   expected: Elements,
   turns: Turns,
 ): Promise<LookedUp | undefined> {
-  const transport = open();
+  const transport = layoutOfSet(set) && open();
   if (transport === undefined) return undefined;
   try {
     const actual = await readActualSet(transport, family, set);
@@ -147,7 +147,7 @@ class Lookup {
       writer.close(element);
     }
     writer.close(list);
-    message.end();
+    writer.endMessage(message);
     return { sequence, keys, bytes: writer.bytes(), places };
   }
 

@@ -6,6 +6,7 @@ import { dump, type OpenTransport, type Turns } from './dump.ts';
 import { NetlinkError } from './errors.ts';
 import { MessageWriter, NLM_F_DUMP, NLM_F_REQUEST } from './message.ts';
 import * as nft from './nf-tables.ts';
+import { layoutOfSet } from './set-layout.ts';
 import { forEachElement, OddElement, partsOf, readData, readValue } from './read-element.ts';
 
 /** How long to wait before a dump that was interrupted is begun anew; after that it is given up. */
@@ -48,7 +49,7 @@ async function tryRead(
   set: SetDeclaration,
   turns: Turns,
 ): Promise<Elements | 'interrupted' | undefined> {
-  const transport = open();
+  const transport = layoutOfSet(set) && open();
   if (transport === undefined) return undefined;
   try {
     const layout = await readActualSet(transport, family, set);
@@ -56,7 +57,7 @@ async function tryRead(
     const elements = new Map<string, string>();
     let count = 0;
     const request = new MessageWriter(256);
-    beginSetRequest(request, nft.GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, family, set).end();
+    request.endMessage(beginSetRequest(request, nft.GETSETELEM, NLM_F_REQUEST | NLM_F_DUMP, family, set));
     const end = await dump(
       transport,
       request.bytes(),

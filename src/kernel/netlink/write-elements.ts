@@ -1,11 +1,9 @@
-import type { Family } from '../../net/ip.ts';
-import { isDynamic, type SetDeclaration, tableName } from '../../ruleset/nftables/ruleset.ts';
+import { isDynamic, type SetDeclaration } from '../../ruleset/nftables/ruleset.ts';
 import type { Command, ElementCommand } from '../../ruleset/nftables/transaction.ts';
+import { beginSetRequest } from './actual-set.ts';
 import { Attributes } from './attributes.ts';
 import type { Turns } from './dump.ts';
 import {
-  AF_INET,
-  AF_INET6,
   AF_UNSPEC,
   MessageWriter,
   NFNL_MSG_BATCH_BEGIN,
@@ -119,9 +117,7 @@ class BatchWriter {
     this.#firstCommands.set(this.#sequence, index);
     const type = first.verb === 'add' ? nft.NEWSETELEM : nft.DELSETELEM;
     const flags = NLM_F_REQUEST | (first.verb === 'add' ? NLM_F_CREATE : 0);
-    const at = writer.beginMessage(type, flags, this.#sequence++, familyNumber(first.family));
-    writer.text(nft.LIST_TABLE, tableName);
-    writer.text(nft.LIST_SET, first.set.name);
+    const at = beginSetRequest(writer, type, flags, first.family, first.set, this.#sequence++);
     this.#message = { at, list: writer.open(nft.LIST_ELEMENTS), first };
   }
 
@@ -168,10 +164,6 @@ class BatchWriter {
     this.#writer.close(verdict);
     return true;
   }
-}
-
-function familyNumber(family: Family): number {
-  return family === 'ip' ? AF_INET : AF_INET6;
 }
 
 /**
